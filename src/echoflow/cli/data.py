@@ -1,0 +1,54 @@
+"""`echoflow phantom` and `echoflow encode`: datasets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoflow.cli.values import views
+
+
+def phantom(
+    out: Annotated[Path, typer.Option(help="New folder for the dataset.")],
+    n: Annotated[int, typer.Option(min=1, help="Patients; each gives one video per view.")] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per video.")] = 64,
+    fps: Annotated[float, typer.Option(min=1.0, help="Frames per second.")] = 50.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
+    cohort: Annotated[
+        str, typer.Option(help="adult, paediatric, dilated, hypertrophic or rwma.")
+    ] = "adult",
+    quality: Annotated[int, typer.Option(min=0, help="Image quality, 0 is the best window.")] = 2,
+    view: Annotated[
+        str, typer.Option(help="A4C, PSAX, PLAX, several with commas, or all.")
+    ] = "A4C",
+) -> None:
+    """Write a dataset of simulated hearts.
+
+    The layout is that of EchoNet-Dynamic, with the exact truth beside it.
+    """
+    from tqdm import tqdm
+
+    from echoflow.data.phantom import PhantomPatient
+    from echoflow.data.phantom.layout import write_dynamic
+
+    chosen = views(view)
+    clips = (
+        PhantomPatient.sample(seed, patient, cohort).render(
+            one, frames=frames, fps=fps, quality=quality
+        )
+        for patient in range(n)
+        for one in chosen
+    )
+    write_dynamic(tqdm(clips, total=n * len(chosen), unit="video"), out)
+    typer.echo(f"{n * len(chosen)} videos of {n} patients in {out}")
+
+
+def encode(
+    source: Annotated[Path, typer.Argument(help="A dataset in the EchoNet-Dynamic layout.")],
+    out: Annotated[Path, typer.Option(help="New folder for the latents.")],
+    weights: Annotated[str, typer.Option(help="A bundle by name or folder.")] = "nano",
+) -> None:
+    """Encode videos to latents, ready for training."""
+    raise NotImplementedError
