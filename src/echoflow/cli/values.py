@@ -19,8 +19,8 @@ def views(text: str) -> tuple[View, ...]:
 def ef_range(text: str) -> tuple[float, float]:
     """`15:75` or one number, in percent: the lowest and the highest ejection fraction."""
     try:
-        low, _, high = text.partition(":")
-        bounds = check_ef(float(low)), check_ef(float(high or low))
+        low, colon, high = text.partition(":")
+        bounds = check_ef(float(low)), check_ef(float(high if colon else low))
     except InputError:
         raise
     except ValueError as error:
