@@ -1,0 +1,291 @@
+"""From noise to data: fields, steps and the loop that joins them, for every process.
+
+A `Field` is dx/dt; `guided` and `windowed` make fields from fields. A `Step` crosses one
+interval of the grid; `churned` makes a step from a step. `integrate` runs a step down a grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echoflow.condition import NULLS, Condition
+from echoflow.process import Field, Network, Process
+from echoflow.types import InputError, choose
+
+Past = tuple[float, Tensor] | None
+"""What a step leaves to the next one: the time and the velocity it started from."""
+
+Step = Callable[[Field, Tensor, float, float, Past], tuple[Tensor, Past]]
+"""(field, x at t, t, t_next, past) -> (x at t_next, past). Pure: all memory is in `past`."""
+
+
+# ---- fields -------------------------------------------------------------------------------------
+
+
+def guided(cond: Field, negative: Field, scale: float) -> Field:
+    """Classifier-free guidance, v_neg + scale (v_cond - v_neg) (EchoFlow eq. 16-18).
+
+    Scale 0 is the negative field and 1 the conditional one, each exactly, with one call per step.
+    """
+    if scale == 0:
+        return negative
+    if scale == 1:
+        return cond
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        v = negative(x, t)
+        return v + scale * (cond(x, t) - v)
+
+    return field
+
+
+def guided_at_once(
+    process: Process, net: Network, cond: Condition, negative: Condition, scale: float
+) -> Field:
+    """`guided`, with both branches in one call of the network on twice the batch."""
+    if scale in (0, 1):
+        return process.field(net, cond if scale == 1 else negative)
+    both = process.field(net, Condition.cat([negative, cond]))
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        v, v_cond = both(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
+        return v + scale * (v_cond - v)
+
+    return field
+
+
+def windowed(field: Field, frames: int, overlap: int) -> Field:
+    """A field of `frames` frames made to fit longer videos (b, c, t, h, w).
+
+    Windows are spread evenly and share at least `overlap` frames, over which one fades linearly
+    into the next: the weights of every frame sum to 1. A video of `frames` frames is one call.
+    """
+    if not 0 <= overlap < frames:
+        raise InputError(
+            f"overlap must be in [0, {frames - 1}] for {frames} frames; got {overlap}."
+        )
+
+    def wide(x: Tensor, t: Tensor) -> Tensor:
+        first, *rest = window_starts(x.shape[2], frames, overlap)
+        v = field(x[:, :, first : first + frames], t)
+        for start in rest:
+            v = _crossfade(v, field(x[:, :, start : start + frames], t), start)
+        return v
+
+    return wide
+
+
+def window_starts(length: int, frames: int, overlap: int) -> list[int]:
+    """First frames of the fewest windows that cover `length` and overlap enough, spread evenly."""
+    if length < frames:
+        raise InputError(f"the video has {length} frames; the model needs at least {frames}.")
+    count = 1 + math.ceil((length - frames) / (frames - overlap))
+    return [round(k * (length - frames) / max(count - 1, 1)) for k in range(count)]
+
+
+def _crossfade(left: Tensor, right: Tensor, start: int) -> Tensor:
+    """`right` laid over `left` from frame `start` on, faded in over the frames they share."""
+    shared = left.shape[2] - start
+    weight = torch.arange(1, shared + 1, device=left.device, dtype=left.dtype) / (shared + 1)
+    blend = torch.lerp(left[:, :, start:], right[:, :, :shared], weight.reshape(-1, 1, 1))
+    return torch.cat([left[:, :, :start], blend, right[:, :, shared:]], dim=2)
+
+
+# ---- steps --------------------------------------------------------------------------------------
+
+
+def euler(
+    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
+) -> tuple[Tensor, Past]:
+    """First order, one call (EDM algorithm 1 without line 6; DDIM is the same step)."""
+    v = field(x, _time(t, x))
+    return x + (t_next - t) * v, (t, v)
+
+
+def heun(
+    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
+) -> tuple[Tensor, Past]:
+    """Second order, two calls; one at the last step, as no field is asked for t = 0."""
+    v = field(x, _time(t, x))
+    ahead = x + (t_next - t) * v
+    if t_next == 0:
+        return ahead, (t, v)
+    v_next = field(ahead, _time(t_next, x))
+    return x + (t_next - t) * (v + v_next) / 2, (t, v)
+
+
+def multistep(
+    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
+) -> tuple[Tensor, Past]:
+    """Second order, one call: Adams-Bashforth 2 on any grid; the first step is Euler."""
+    v = field(x, _time(t, x))
+    if past is None:
+        return x + (t_next - t) * v, (t, v)
+    t_past, v_past = past
+    slope = (v - v_past) / (t - t_past)
+    return x + (t_next - t) * (v + (t_next - t) / 2 * slope), (t, v)
+
+
+STEPS: Mapping[str, Step] = {"euler": euler, "heun": heun, "multistep": multistep}
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Fresh noise while sampling (EDM algorithm 2, table 5; values of EchoDiffusion and Free-Echo).
+
+    `amount` is S_churn; `low` and `high` bound the noise-to-signal ratio t / alpha(t) at which
+    noise is added (S_tmin, S_tmax); `inflation` is S_noise.
+    """
+
+    amount: float = 80.0
+    low: float = 0.05
+    high: float = 50.0
+    inflation: float = 1.003
+
+    def gamma(self, ratio: float, steps: int) -> float:
+        """Relative rise of the noise level at one step of `steps`, at most sqrt(2) - 1."""
+        return min(self.amount / steps, math.sqrt(2) - 1) if self.low <= ratio <= self.high else 0.0
+
+
+def churned(
+    step: Step, process: Process, churn: Churn, steps: int, noise: Callable[[float], Tensor]
+) -> Step:
+    """`step` from a raised noise level (EDM algorithm 2, lines 4-6), for any process.
+
+    x_t / alpha is data plus noise of ratio t / alpha. Raising that ratio from r to r' adds noise of
+    variance r'^2 - r^2, then x is scaled to the new alpha. `noise(t)` gives unit noise like x; it
+    is asked only where noise is added. Past velocities belong to another path and are forgotten.
+    """
+
+    def with_churn(
+        field: Field, x: Tensor, t: float, t_next: float, past: Past = None
+    ) -> tuple[Tensor, Past]:
+        alpha = process.alpha(t)
+        gamma = churn.gamma(t / alpha, steps) if alpha > 0 else 0.0
+        if gamma == 0:
+            return step(field, x, t, t_next, past)
+        t_hat = process.raised(t, gamma)
+        scale = process.alpha(t_hat) / alpha
+        spread = churn.inflation * math.sqrt(t_hat**2 - (scale * t) ** 2)
+        return step(field, scale * x + spread * noise(t).to(x), t_hat, t_next, None)
+
+    return with_churn
+
+
+# ---- the loop -----------------------------------------------------------------------------------
+
+
+def integrate(field: Field, x: Tensor, grid: Tensor, step: Step = euler) -> Tensor:
+    """x carried from grid[0] to grid[-1]. The grid stays in float64 on the CPU, x as it came."""
+    past: Past = None
+    for t, t_next in pairwise(grid.tolist()):
+        x, past = step(field, x, t, t_next, past)
+    return x
+
+
+def _time(t: float, x: Tensor) -> Tensor:
+    """t as (b,): float32, or float64 for a float64 x."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return torch.full((len(x),), t, dtype=dtype, device=x.device)
+
+
+def noise_like(shape: Sequence[int], seeds: Sequence[int], stream: int = 0) -> Tensor:
+    """Unit Gaussian noise (b, *shape), float32 on the CPU; sample i depends on seeds[i] alone.
+
+    Another `stream` of the same seed is independent. NumPy's generator draws, because torch's keeps
+    32 bits of a seed and gives other values for other shapes and processors.
+    """
+    if any(seed < 0 for seed in seeds):
+        raise InputError(f"seeds must be non-negative whole numbers; got {min(seeds)}.")
+    draws = [np.random.default_rng((int(seed), stream)) for seed in seeds]
+    noise = [torch.from_numpy(rng.standard_normal(tuple(shape), np.float32)) for rng in draws]
+    return torch.stack(noise) if noise else torch.empty(0, *shape)
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How to sample; a value that goes into recipes and reports.
+
+    `negative` names the fields that are null in the negative branch of guidance; None means all.
+    `start_index` k > 0 starts at step k of the grid from a partly noised x0. `overlap`: frames.
+    """
+
+    steps: int = 25
+    solver: str = "heun"
+    scale: float = 1.0
+    negative: tuple[str, ...] | None = None
+    churn: Churn | None = None
+    start_index: int = 0
+    overlap: int = 8
+
+    def __post_init__(self) -> None:
+        choose(self.solver, STEPS, "solver")
+        for name in self.negative or ():
+            choose(name, NULLS, "condition field")
+        if self.steps < 1:
+            raise InputError(f"steps must be at least 1; got {self.steps}.")
+        if not 0 <= self.start_index < self.steps:
+            raise InputError(
+                f"start_index must be in [0, {self.steps - 1}] for {self.steps} steps; "
+                f"got {self.start_index}."
+            )
+        if not (math.isfinite(self.scale) and self.scale >= 0):
+            raise InputError(
+                f"scale must be a number >= 0 (0: negative only, 1: no guidance); got {self.scale}."
+            )
+        if self.overlap < 0:
+            raise InputError(f"overlap must be at least 0 frames; got {self.overlap}.")
+
+    def negative_of(self, cond: Condition) -> Condition:
+        """The condition of the negative branch."""
+        return cond.without(*(NULLS if self.negative is None else self.negative))
+
+
+def begin(process: Process, noise: Tensor, t: float, x0: Tensor | None = None) -> Tensor:
+    """The first x_t: alpha(t) x0 + t noise, or t noise without x0 (SDEdit, Meng et al. 2022)."""
+    return t * noise if x0 is None else process.alpha(t) * x0.to(noise) + t * noise
+
+
+@torch.no_grad()
+def sample(
+    net: Network,
+    process: Process,
+    cond: Condition,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    plan: SamplingPlan,
+    start: Tensor | None = None,
+    frames: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """x0 (b, *shape), float32: sample i from seeds[i] and condition i.
+
+    `start` (b, *shape) is the x0 to begin from at `plan.start_index`. `frames` is what the network
+    was trained on; a longer `shape` is done in windows.
+    """
+    if plan.start_index > 0 and start is None:
+        raise InputError(f"start_index {plan.start_index} needs a start, the x0 to begin from.")
+    grid = process.grid(plan.steps)[plan.start_index :]
+    noise = noise_like(shape, seeds).to(device)
+    x = begin(process, noise, grid[0].item(), start)
+    field = guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale)
+    if frames is not None and shape[1] != frames:
+        field = windowed(field, frames, plan.overlap)
+    return integrate(field, x, grid, _step(process, plan, shape, seeds))
+
+
+def _step(process: Process, plan: SamplingPlan, shape: Sequence[int], seeds: Sequence[int]) -> Step:
+    step = STEPS[plan.solver]
+    if plan.churn is None:
+        return step
+    index = {t: k for k, t in enumerate(process.grid(plan.steps).tolist())}
+    return churned(
+        step, process, plan.churn, plan.steps, lambda t: noise_like(shape, seeds, 1 + index[t])
+    )
