@@ -1,0 +1,54 @@
+"""Reports survive JSON, print as markdown, and refuse unequal comparisons."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from echoflow.metrics.report import Report, fingerprint, number
+from echoflow.types import InputError
+
+
+def report(**settings: object) -> Report:
+    metrics = {"r2": 0.912345, "mae": 4.2, "floor": math.nan}
+    return Report("ef", metrics, 96, {"steps": 25, "views": ("A4C",), **settings}, {"data": "ab"})
+
+
+def test_json_round_trip_keeps_nan() -> None:
+    again = Report.from_json(report().to_json())
+    assert math.isnan(again.metrics["floor"])
+    assert again.metrics["r2"] == 0.912345
+    assert again.n == 96
+    assert again.compare(report())["mae"] == 0.0  # tuples and lists are the same setting
+    assert again.to_json() == report().to_json()
+
+
+def test_markdown_row() -> None:
+    assert report().row("mae", "r2", "floor") == "| ef | 96 | 4.2 | 0.9123 | - |"
+    assert report().header("mae") == "| report | n | mae |\n| --- | --- | --- |"
+    assert number(1234.5) == "1234"
+
+
+def test_compare_gives_differences_and_refuses_other_settings() -> None:
+    better = Report("ef", {"r2": 0.95}, 96, {"steps": 25, "views": ["A4C"]})
+    assert report().compare(better) == {"r2": pytest.approx(0.037655)}
+    with pytest.raises(InputError, match="steps 25 and 50"):
+        report().compare(report(steps=50))
+    with pytest.raises(InputError, match="different reports"):
+        report().compare(Report("psnr", {}, 1, report().settings))
+
+
+def test_other_json_is_refused() -> None:
+    for text in ("{}", "[]", "not json", '{"metrics": 3}'):
+        with pytest.raises(InputError, match="not a report"):
+            Report.from_json(text)
+
+
+def test_fingerprint_sees_content_and_names(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    first = fingerprint(tmp_path)
+    assert first == fingerprint(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert fingerprint(tmp_path) != first
+    assert fingerprint(tmp_path / "b") != fingerprint(tmp_path)
+    assert len(first) == 16
