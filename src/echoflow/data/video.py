@@ -1,0 +1,272 @@
+"""Reading and writing grey videos, GIFs and images.
+
+Reading takes the luma plane as the decoder leaves it, several times faster than a colour conversion
+and, for grey material, the same pixels. PyAV and Pillow are imported when first used.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from echoflow.files import atomic_file
+from echoflow.types import InputError, choose
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import OutputContainer
+
+Gray = Literal["luma", "mean", "keep"]
+
+GRAYS = ("luma", "mean", "keep")
+WRITABLE = (".avi", ".mp4", ".gif")
+IMAGES = (".gif", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
+STILL_FPS = 1.0  # what a single image reports as its frame rate
+
+_PLANAR = ("gray", "yuv4", "yuvj4", "yuva4", "nv12", "nv21")
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG: luma 0..255, not 16..235
+_NEUTRAL = 128  # chroma of grey
+_EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+_COMPRESS = np.rint(np.arange(256) * 219 / 255 + 16).astype(np.uint8)
+
+
+def read_gray(path: str | Path, gray: Gray = "luma") -> tuple[np.ndarray, float]:
+    """The frames of a video, GIF or image file, uint8 (t, h, w), and its frames per second.
+
+    `gray`: "luma" takes the brightness, "mean" the mean of the three channels (as the released
+    encoders do), "keep" returns the colours, (t, h, w, 3). A still image is one frame at
+    `STILL_FPS`. `InputError`: no such file, no video, no frames, damaged or truncated.
+    """
+    choose(gray, GRAYS, "gray")
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give one video or image file.")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; check the name.")
+    read = _read_image if path.suffix.lower() in IMAGES else _read_stream
+    frames, fps = read(path, gray)
+    if not frames:
+        raise InputError(f"{path} holds no frames; give a video with at least one.")
+    return np.stack(frames), fps
+
+
+def write_video(path: str | Path, video: np.ndarray, fps: float | Fraction) -> None:
+    """Writes uint8 (t, h, w) or (t, h, w, 3); see `encode` for the formats. Atomic."""
+    data = encode(video, fps, Path(path).suffix.lower())
+    with atomic_file(path) as work:
+        work.write_bytes(data)
+
+
+def encode(video: np.ndarray, fps: float | Fraction, suffix: str) -> bytes:
+    """A video file in memory, from uint8 (t, h, w) or (t, h, w, 3).
+
+    `.avi` is MJPEG at its finest quality with neutral chroma, so grey decodes to three equal
+    channels as in EchoNet-Dynamic; `.mp4` is H.264 yuv420p, which browsers play; `.gif` shows
+    at most 50 frames per second, since browsers slow down faster ones.
+    """
+    choose(suffix, WRITABLE, "video suffix")
+    colour = video.ndim == 4 and video.shape[-1] == 3
+    if video.dtype != np.uint8 or not (colour or video.ndim == 3) or 0 in video.shape:
+        raise InputError(
+            "a video must be uint8 with axes (t, h, w) or (t, h, w, 3) and at least one frame; "
+            f"got {video.dtype} {video.shape}."
+        )
+    if not 0 < float(fps) < 1e5:
+        raise InputError(f"fps must be positive; got {fps}.")
+    if colour and (video == video[..., :1]).all():
+        video = video[..., 0]
+    rate = Fraction(fps).limit_denominator(1001)
+    if suffix == ".gif":
+        return _encode_gif(video, rate)
+    return _encode_mjpeg(video, rate) if suffix == ".avi" else _encode_h264(video, rate)
+
+
+def _read_stream(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
+    import av
+
+    frames: list[np.ndarray] = []
+    packets = declared = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path} has no picture in it; give a video or image file.")
+            stream = container.streams.video[0]
+            declared = stream.frames
+            rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+            fps = float(rate) if rate else 0.0
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                frames.extend(_gray(frame, gray) for frame in packet.decode())
+    except av.FFmpegError as error:
+        if not packets:
+            raise InputError(
+                f"{path} is not a video that can be read ({error.strerror}); "
+                f"give one of {', '.join(VIDEOS + IMAGES)}."
+            ) from error
+        raise _truncated(path, len(frames), declared) from error
+    if packets < declared:
+        raise _truncated(path, len(frames), declared)
+    if frames and fps <= 0:
+        raise InputError(f"{path} does not say its frame rate; write it again with one.")
+    return frames, fps
+
+
+def _truncated(path: Path, decoded: int, declared: int) -> InputError:
+    of = f" of {declared}" if declared else ""
+    return InputError(
+        f"{path} is damaged or truncated: {decoded}{of} frames could be decoded; copy it again."
+    )
+
+
+def _gray(frame: VideoFrame, gray: Gray) -> np.ndarray:
+    name = frame.format.name
+    if gray != "luma" or not name.startswith(_PLANAR) or frame.format.components[0].bits != 8:
+        return _gray_of_rgb(frame.to_ndarray(format="rgb24"), gray)
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    luma = rows[: frame.height, : frame.width]
+    full = name.startswith(("gray", "yuvj")) or frame.color_range == _FULL_RANGE
+    return luma.copy() if full else _EXPAND[luma]
+
+
+def _gray_of_rgb(rgb: np.ndarray, gray: Gray) -> np.ndarray:
+    """(h, w, 3) -> (h, w), or unchanged for "keep"; equal channels stay exactly as they are."""
+    if gray == "keep":
+        return rgb
+    wide = rgb.astype(np.uint32)
+    if gray == "mean":
+        return ((wide.sum(-1) + 1) // 3).astype(np.uint8)
+    # BT.601 luma in 16-bit fixed point, as JPEG defines it
+    weighted = 19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2]
+    return ((weighted + 0x8000) >> 16).astype(np.uint8)
+
+
+def _read_image(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
+    from PIL import Image
+
+    frames: list[np.ndarray] = []
+    delays: list[float] = []
+    try:
+        with Image.open(path) as image:
+            for picture in _pictures(image):
+                frames.append(_gray_of_rgb(_rgb(picture), gray))
+                delays.append(float(picture.info.get("duration", 0)) or 100.0)
+    except (OSError, SyntaxError, ValueError) as error:
+        if not frames:
+            raise InputError(f"{path} is not an image that can be read; copy it again.") from error
+        raise _truncated(path, len(frames), 0) from error
+    if len(frames) < 2:
+        return frames, STILL_FPS
+    # writers merge equal neighbours into one long frame: give each its share back
+    repeats = np.rint(np.array(delays) / np.median(delays)).astype(int).clip(1)
+    shown = [frame for frame, n in zip(frames, repeats, strict=True) for _ in range(n)]
+    return shown, 1000 * len(shown) / sum(delays)
+
+
+def _pictures(image: Any) -> Iterator[Any]:
+    """The frames of a Pillow image, until it runs out of them."""
+    index = 0
+    while True:
+        try:
+            image.seek(index)
+        except EOFError:
+            return
+        yield image
+        index += 1
+
+
+def _rgb(picture: Any) -> np.ndarray:
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16-bit grey instead of scaling it
+        high = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(high[..., None], 3, axis=-1)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _encode_mjpeg(video: np.ndarray, rate: Fraction) -> bytes:
+    finest = {"qmin": "1", "qmax": "1", "flags": "+qscale", "threads": "1"}
+    return _encode_stream(video, rate, ("avi", "mjpeg", "yuvj420p"), finest, None)
+
+
+def _encode_h264(video: np.ndarray, rate: Fraction) -> bytes:
+    # speckle is signal here: a low rate factor, and no smoothing of grain
+    grain = {"crf": "18", "preset": "fast", "tune": "grain"}
+    _, height, width = video.shape[:3]
+    even = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)][: video.ndim]
+    video = np.pad(video, even, mode="edge")
+    return _encode_stream(video, rate, ("mp4", "libx264", "yuv420p"), grain, _COMPRESS)
+
+
+def _encode_stream(
+    video: np.ndarray,
+    rate: Fraction,
+    names: tuple[str, str, str],
+    options: dict[str, str],
+    levels: np.ndarray | None,
+) -> bytes:
+    """`names`: container, codec, pixel format; `levels` maps grey to the luma of the stream."""
+    import av
+
+    file_format, codec, pixels = names
+    height, width = video.shape[1:3]
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=file_format) as container:
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        if pixels.startswith("yuvj"):
+            stream.codec_context.color_range = _FULL_RANGE
+            stream.codec_context.qmin = stream.codec_context.qmax = 1
+        for index, picture in enumerate(video):
+            frame = _frame(picture, levels, pixels)
+            frame.pts, frame.time_base = index, 1 / rate
+            _mux(container, stream, frame)
+        _mux(container, stream, None)
+    return buffer.getvalue()
+
+
+def _mux(container: OutputContainer, stream: Any, frame: VideoFrame | None) -> None:
+    for packet in stream.encode(frame):
+        container.mux(packet)
+
+
+def _frame(picture: np.ndarray, levels: np.ndarray | None, pixels: str) -> VideoFrame:
+    """One grey (h, w) or colour (h, w, 3) picture in the stream's pixel format."""
+    from av import VideoFrame
+
+    if picture.ndim == 3:
+        return VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(
+            format=pixels, dst_color_range=_FULL_RANGE if pixels.startswith("yuvj") else 1
+        )
+    height, width = picture.shape
+    frame = VideoFrame(width, height, pixels)
+    luma, *chroma = frame.planes
+    grey = picture if levels is None else levels[picture]
+    if luma.line_size != width or luma.buffer_size != height * width:
+        grey = np.pad(grey, ((0, luma.buffer_size // luma.line_size - height), (0, 0)))
+        grey = np.pad(grey, ((0, 0), (0, luma.line_size - width)))
+    luma.update(grey.tobytes())
+    for plane in chroma:
+        plane.update(bytes([_NEUTRAL]) * plane.buffer_size)
+    return frame
+
+
+def _encode_gif(video: np.ndarray, rate: Fraction) -> bytes:
+    from PIL import Image
+
+    if rate > 50:
+        keep = np.arange(int(len(video) * 50 / rate) or 1) * float(rate / 50)
+        video, rate = video[np.floor(keep).astype(int)], Fraction(50)
+    # a GIF counts hundredths of a second: round the running time, not each delay
+    clock = np.rint(np.arange(len(video) + 1) * 100 / float(rate)).astype(int)
+    pictures = [Image.fromarray(picture) for picture in video]
+    buffer = io.BytesIO()
+    delays = [int(delay) for delay in np.diff(clock) * 10]
+    pictures[0].save(
+        buffer, "GIF", save_all=True, append_images=pictures[1:], duration=delays, loop=0
+    )
+    return buffer.getvalue()
