@@ -1,0 +1,277 @@
+"""A dataset on disk in the layout of EchoNet-Dynamic, real or synthetic.
+
+`FileList.csv` holds a row per video, `VolumeTracings.csv` the traced frames, `Videos/` the files.
+Columns that the layout does not know (requested EF, seed, verdict ...) travel along as text.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from echoflow.files import atomic_file
+from echoflow.types import InputError, Record, Split, View, check_ef, choose
+
+FILE_LIST = "FileList.csv"
+TRACINGS = "VolumeTracings.csv"
+VIDEOS = "Videos"
+REQUIRED = (
+    "FileName",
+    "EF",
+    "ESV",
+    "EDV",
+    "FrameHeight",
+    "FrameWidth",
+    "FPS",
+    "NumberOfFrames",
+    "Split",
+)
+OPTIONAL = ("View", "Patient", "Source")
+TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
+TRACING_ROWS = 21  # the long axis and 20 chords; files with more repeat a tracing
+
+Tracings = Mapping[str, Mapping[int, np.ndarray]]
+Extras = Mapping[str, Mapping[str, str]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a dataset. `extras`: uid -> further columns; `tracings`: uid -> frame -> lines.
+
+    A tracing is (21, 4) float64 `x1, y1, x2, y2` in pixels: the long axis from apex to base, then
+    20 chords across it. A few real ones are shorter. Which of two frames is end-diastole does not
+    follow from their order: compare areas.
+    """
+
+    root: Path
+    records: tuple[Record, ...]
+    extras: Extras = field(default_factory=dict)
+    tracings: Tracings = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: str | Path, source: str = "echonet-dynamic") -> Manifest:
+        """Reads `root`; without a View column every video is A4C, as in EchoNet-Dynamic.
+
+        `source` names the dataset where there is no Source column. `InputError` names the file and
+        the row of a missing column, a bad cell, a repeated name or a missing video.
+        """
+        root = Path(root)
+        rows = _rows(root / FILE_LIST, REQUIRED)
+        if not rows:
+            raise InputError(f"{root / FILE_LIST} has a header but no rows.")
+        records = tuple(_record(row, source) for row in rows)
+        _refuse_repeats(records, root / FILE_LIST)
+        _refuse_missing(records, root)
+        extra = [name for name in rows[0].cells if name not in REQUIRED + OPTIONAL]
+        extras = {
+            record.uid: {name: row.cells[name] for name in extra}
+            for record, row in zip(records, rows, strict=True)
+        }
+        known = {record.uid for record in records}
+        return cls(root, records, extras if extra else {}, _read_tracings(root, known))
+
+    def write(self) -> None:
+        """Writes both tables under `root`; the videos must already be there."""
+        write_file_list(self.root, self.records, self.extras)
+        write_tracings(self.root, self.tracings)
+
+    def video(self, record: Record) -> Path:
+        """Where the video of a record lies."""
+        return self.root / record.path
+
+    def of(self, split: Split | None = None, view: View | None = None) -> tuple[Record, ...]:
+        """The records of one split, one view or both."""
+        return tuple(r for r in self.records if split in (None, r.split) and view in (None, r.view))
+
+
+def video_path(uid: str) -> str:
+    """Where the layout puts a video, relative to the root."""
+    return f"{VIDEOS}/{uid}.avi"
+
+
+def write_file_list(root: str | Path, records: Iterable[Record], extras: Extras) -> None:
+    """FileList.csv: the columns of EchoNet-Dynamic, then View, Patient, Source and `extras`."""
+    records = tuple(records)
+    names = list(dict.fromkeys(name for row in extras.values() for name in row))
+    taken = sorted(set(names) & set(REQUIRED + OPTIONAL))
+    if taken:
+        raise InputError(f"extra columns must have names of their own; {', '.join(taken)} is used.")
+    with atomic_file(Path(root) / FILE_LIST) as work, work.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*REQUIRED, *OPTIONAL, *names])
+        for record in records:
+            further = extras.get(record.uid, {})
+            table.writerow([*_cells(record), *(further.get(name, "") for name in names)])
+
+
+def write_tracings(root: str | Path, tracings: Tracings) -> None:
+    """VolumeTracings.csv: the smaller frame of each video first, as the reference loader assumes.
+
+    That loader takes the last listed frame as end-diastole, so the larger area has to come last.
+    """
+    with atomic_file(Path(root) / TRACINGS) as work, work.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(TRACING_COLUMNS)
+        for uid, frames in tracings.items():
+            for frame, lines in sorted(frames.items(), key=lambda item: _chord_area(item[1])):
+                for line in lines:
+                    table.writerow([f"{uid}.avi", *(f"{float(x):.8g}" for x in line), frame])
+
+
+def _chord_area(lines: np.ndarray) -> float:
+    """Area in px^2 up to a factor: mean chord times long axis."""
+    lengths = np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1])
+    return float(lengths[0] * lengths[1:].mean()) if len(lengths) > 1 else 0.0
+
+
+def _cells(record: Record) -> list[str]:
+    sizes = (record.height, record.width)
+    return [
+        record.uid,
+        *(_number(value) for value in (record.ef, record.esv, record.edv, *sizes, record.fps)),
+        str(record.frames),
+        record.split.value,
+        record.view.name,
+        record.patient or "",
+        record.source,
+    ]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a CSV file that knows where it stands, for messages."""
+
+    path: Path
+    line: int
+    cells: dict[str, str]
+
+    def error(self, message: str) -> InputError:
+        return InputError(f"{self.path}, line {self.line}: {message}")
+
+    def text(self, name: str) -> str:
+        value = self.cells[name].strip()
+        if not value:
+            raise self.error(f"{name} is empty; fill it in.")
+        return value
+
+    def number(self, name: str, low: float = -math.inf) -> float:
+        text = self.text(name)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < low:
+            least = "" if low == -math.inf else f" of at least {low:g}"
+            raise self.error(f"{name} must be a number{least}; got {text!r}.")
+        return value
+
+    def whole(self, name: str, low: int) -> int:
+        value = self.number(name, low)
+        if not value.is_integer():
+            raise self.error(f"{name} must be a whole number; got {value:g}.")
+        return int(value)
+
+    def optional(self, name: str) -> float | None:
+        return self.number(name, 0) if self.cells[name].strip() else None
+
+    def checked(self, check: Callable[[], T]) -> T:
+        """The value of `check()`; its `InputError` is told with file and line."""
+        try:
+            return check()
+        except InputError as error:
+            raise self.error(str(error)) from None
+
+
+def _rows(path: Path, required: tuple[str, ...]) -> list[_Row]:
+    if not path.is_file():
+        raise InputError(f"there is no {path.name} in {path.parent}; is it a dataset folder?")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, restval="", restkey="")
+            header = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = header
+            missing = [name for name in required if name not in header]
+            if missing:
+                raise InputError(
+                    f"{path} lacks the column {', '.join(missing)}; it has {', '.join(header)}."
+                )
+            rows = [_Row(path, table.line_num, dict(cells)) for cells in table]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a CSV table in UTF-8: {error}.") from error
+    return rows
+
+
+def _record(row: _Row, source: str) -> Record:
+    cells = row.cells
+    uid = row.text("FileName").removesuffix(".avi")
+    ef = row.optional("EF")
+    view = cells.get("View", "").strip() or View.A4C.name
+    split = row.text("Split").upper()
+    return Record(
+        uid=uid,
+        path=video_path(uid),
+        source=cells.get("Source", "").strip() or source,
+        view=row.checked(lambda: View.parse(view)),
+        split=row.checked(lambda: Split(choose(split, [s.value for s in Split], "split"))),
+        patient=cells.get("Patient", "").strip() or None,
+        fps=row.number("FPS", 1e-3),
+        frames=row.whole("NumberOfFrames", 1),
+        height=row.whole("FrameHeight", 1),
+        width=row.whole("FrameWidth", 1),
+        ef=None if ef is None else row.checked(lambda: check_ef(ef)),
+        edv=row.optional("EDV"),
+        esv=row.optional("ESV"),
+    )
+
+
+def _refuse_repeats(records: tuple[Record, ...], path: Path) -> None:
+    seen: set[str] = set()
+    for record in records:
+        if record.uid in seen:
+            raise InputError(f"{path} lists {record.uid} twice; each video needs one row.")
+        seen.add(record.uid)
+
+
+def _refuse_missing(records: tuple[Record, ...], root: Path) -> None:
+    folder = root / VIDEOS
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {VIDEOS} in {root}; is it a dataset folder?")
+    there = {path.name for path in folder.iterdir()}
+    absent = [record.path for record in records if Path(record.path).name not in there]
+    if absent:
+        raise InputError(
+            f"{len(absent)} of {len(records)} videos in {root / FILE_LIST} are missing, the first "
+            f"is {absent[0]}; copy them there or remove their rows."
+        )
+
+
+def _read_tracings(root: Path, known: set[str]) -> dict[str, dict[int, np.ndarray]]:
+    """uid -> frame -> the first 21 lines; rows of videos that are not listed are passed over."""
+    path = root / TRACINGS
+    if not path.is_file():
+        return {}
+    found: dict[str, dict[int, list[tuple[float, ...]]]] = {}
+    for row in _rows(path, TRACING_COLUMNS):
+        uid = row.text("FileName").removesuffix(".avi")
+        if uid not in known:
+            continue
+        lines = found.setdefault(uid, {}).setdefault(row.whole("Frame", 0), [])
+        if len(lines) < TRACING_ROWS:
+            lines.append(tuple(row.number(name) for name in ("X1", "Y1", "X2", "Y2")))
+    return {
+        uid: {frame: np.array(lines) for frame, lines in frames.items()}
+        for uid, frames in found.items()
+    }
