@@ -8,7 +8,7 @@ Dropping a field in training and leaving it out of a guidance branch are the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,7 +26,7 @@ NULLS: Mapping[str, float] = {
 RANKS: Mapping[str, int] = {"ef": 1, "view": 1, "frame": 4, "mask": 4, "lowres": 5}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
     """The fields of a batch. Inside an `Example` the same fields stand without the axis b.
 
@@ -41,6 +41,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         present = self.present()
+        for name, value in present.items():
+            if not isinstance(value, Tensor):
+                raise InputError(f"condition field {name} must be a tensor; got {value!r}.")
         axes = {name: value.ndim - RANKS[name] for name, value in present.items()}
         if any(extra not in (0, -1) for extra in axes.values()) or len(set(axes.values())) > 1:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in present.items())
@@ -139,7 +142,7 @@ def over(per_sample: Tensor, x: Tensor) -> Tensor:
     return per_sample.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _joined(items: list[Condition], join) -> Condition:
+def _joined(items: list[Condition], join: Callable[[list[Tensor]], Tensor]) -> Condition:
     fields = {}
     for name in NULLS:
         values = [getattr(item, name) for item in items]

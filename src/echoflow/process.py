@@ -108,7 +108,7 @@ class RectifiedFlow:
         return self._shifted(torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64))
 
     def field(self, net: Network, cond: Condition) -> Field:
-        return lambda x, t: net(x, t, cond)
+        return lambda x, t: net(x, t, cond).to(x.dtype)
 
     def denoised(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
         return x - over(t, x) * net(x, t, cond)
@@ -169,7 +169,7 @@ class EDM:
     def field(self, net: Network, cond: Condition) -> Field:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             scale = self._scale(over(t, x))
-            f = self._raw(net, x, t, cond)
+            f = self._raw(net, x, t, cond).to(x.dtype)
             return over(t, x) / scale**2 * x - self.sigma_data / scale * f
 
         return velocity

@@ -1,7 +1,7 @@
 """From noise to data: fields, steps and the loop that joins them, for every process.
 
-A `Field` is dx/dt; `guided` and `windowed` make fields from fields. A `Step` crosses one
-interval of the grid; `churned` makes a step from a step. `integrate` runs a step down a grid.
+A `Field` is dx/dt; `guided`, `windowed` and `thresholded` make fields from fields. A `Step` crosses
+one interval of the grid; `churned` makes a step from a step. `integrate` runs a step down a grid.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from echoflow.condition import NULLS, Condition
+from echoflow.condition import NULLS, Condition, over
 from echoflow.process import Field, Network, Process
 from echoflow.types import InputError, choose
 
 Past = tuple[float, Tensor] | None
 """What a step leaves to the next one: the time and the velocity it started from."""
 
-Step = Callable[[Field, Tensor, float, float, Past], tuple[Tensor, Past]]
-"""(field, x at t, t, t_next, past) -> (x at t_next, past). Pure: all memory is in `past`."""
+Moved = tuple[Tensor, Past]
+Step = Callable[[Field, Tensor, float, float, Past], Moved]
+"""(field, x at t, t, t_next, past) -> (x at t_next, new past). Pure: all memory is in `past`."""
 
 
 # ---- fields -------------------------------------------------------------------------------------
@@ -98,21 +100,31 @@ def _crossfade(left: Tensor, right: Tensor, start: int) -> Tensor:
     return torch.cat([left[:, :, :start], blend, right[:, :, shared:]], dim=2)
 
 
+def thresholded(field: Field, quantile: float = 0.95) -> Field:
+    """Dynamic thresholding of x0_hat (Saharia et al. 2022, sec. 2.3), as EchoDiffusion samples.
+
+    Each sample is clamped to +-q and divided by q: its `quantile` of |x0_hat|, but at least 1.
+    """
+
+    def tamed(x: Tensor, t: Tensor) -> Tensor:
+        x0 = x - over(t, x) * field(x, t)
+        q = over(x0.abs().flatten(1).quantile(quantile, dim=1).clamp(min=1), x0)
+        return (x - x0.clamp(-q, q) / q) / over(t, x)
+
+    return tamed
+
+
 # ---- steps --------------------------------------------------------------------------------------
 
 
-def euler(
-    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
-) -> tuple[Tensor, Past]:
-    """First order, one call (EDM algorithm 1 without line 6; DDIM is the same step)."""
+def euler(field: Field, x: Tensor, t: float, t_next: float, past: Past = None) -> Moved:
+    """First order, one call (EDM algorithm 1, line 5; for both processes the same as DDIM)."""
     v = field(x, _time(t, x))
     return x + (t_next - t) * v, (t, v)
 
 
-def heun(
-    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
-) -> tuple[Tensor, Past]:
-    """Second order, two calls; one at the last step, as no field is asked for t = 0."""
+def heun(field: Field, x: Tensor, t: float, t_next: float, past: Past = None) -> Moved:
+    """Second order, two calls; one at the last step: no field is asked for t = 0 (EDM alg. 1)."""
     v = field(x, _time(t, x))
     ahead = x + (t_next - t) * v
     if t_next == 0:
@@ -121,10 +133,11 @@ def heun(
     return x + (t_next - t) * (v + v_next) / 2, (t, v)
 
 
-def multistep(
-    field: Field, x: Tensor, t: float, t_next: float, past: Past = None
-) -> tuple[Tensor, Past]:
-    """Second order, one call: Adams-Bashforth 2 on any grid; the first step is Euler."""
+def multistep(field: Field, x: Tensor, t: float, t_next: float, past: Past = None) -> Moved:
+    """Second order, one call: Adams-Bashforth 2 on any grid; the first step is Euler.
+
+    It goes along the parabola whose slope is v now and was v_past one step ago.
+    """
     v = field(x, _time(t, x))
     if past is None:
         return x + (t_next - t) * v, (t, v)
@@ -149,34 +162,38 @@ class Churn:
     high: float = 50.0
     inflation: float = 1.003
 
+    def __post_init__(self) -> None:
+        if not (self.amount >= 0 and 0 <= self.low <= self.high and self.inflation > 0):
+            raise InputError(f"churn needs amount >= 0, low <= high and inflation > 0; got {self}.")
+
     def gamma(self, ratio: float, steps: int) -> float:
         """Relative rise of the noise level at one step of `steps`, at most sqrt(2) - 1."""
         return min(self.amount / steps, math.sqrt(2) - 1) if self.low <= ratio <= self.high else 0.0
 
 
 def churned(
-    step: Step, process: Process, churn: Churn, steps: int, noise: Callable[[float], Tensor]
+    step: Step, process: Process, churn: Churn, grid: Tensor, noise: Callable[[int], Tensor]
 ) -> Step:
     """`step` from a raised noise level (EDM algorithm 2, lines 4-6), for any process.
 
-    x_t / alpha is data plus noise of ratio t / alpha. Raising that ratio from r to r' adds noise of
-    variance r'^2 - r^2, then x is scaled to the new alpha. `noise(t)` gives unit noise like x; it
-    is asked only where noise is added. Past velocities belong to another path and are forgotten.
+    x_t / alpha is data plus noise of ratio r = t / alpha. Raising r to r' adds noise of variance
+    r'^2 - r^2, and x is scaled to the new alpha. `grid` is the whole grid, also when the run starts
+    later; `noise(1 + k)` is unit noise for its step k (0 is the start's), asked only where it is
+    used. A velocity from before the noise belongs to another path and is forgotten.
     """
+    index = {t: k for k, t in enumerate(grid.tolist())}
 
-    def with_churn(
-        field: Field, x: Tensor, t: float, t_next: float, past: Past = None
-    ) -> tuple[Tensor, Past]:
+    def kicked(field: Field, x: Tensor, t: float, t_next: float, past: Past = None) -> Moved:
         alpha = process.alpha(t)
-        gamma = churn.gamma(t / alpha, steps) if alpha > 0 else 0.0
+        gamma = churn.gamma(t / alpha, len(grid) - 1) if alpha > 0 else 0.0
         if gamma == 0:
             return step(field, x, t, t_next, past)
         t_hat = process.raised(t, gamma)
         scale = process.alpha(t_hat) / alpha
         spread = churn.inflation * math.sqrt(t_hat**2 - (scale * t) ** 2)
-        return step(field, scale * x + spread * noise(t).to(x), t_hat, t_next, None)
+        return step(field, scale * x + spread * noise(1 + index[t]).to(x), t_hat, t_next, None)
 
-    return with_churn
+    return kicked
 
 
 # ---- the loop -----------------------------------------------------------------------------------
@@ -204,7 +221,8 @@ def noise_like(shape: Sequence[int], seeds: Sequence[int], stream: int = 0) -> T
     """
     if any(seed < 0 for seed in seeds):
         raise InputError(f"seeds must be non-negative whole numbers; got {min(seeds)}.")
-    draws = [np.random.default_rng((int(seed), stream)) for seed in seeds]
+    keys = [np.random.SeedSequence(int(seed), spawn_key=(stream,)) for seed in seeds]
+    draws = [np.random.Generator(np.random.PCG64(key)) for key in keys]
     noise = [torch.from_numpy(rng.standard_normal(tuple(shape), np.float32)) for rng in draws]
     return torch.stack(noise) if noise else torch.empty(0, *shape)
 
@@ -218,7 +236,7 @@ class SamplingPlan:
     """
 
     steps: int = 25
-    solver: str = "heun"
+    solver: str = "multistep"
     scale: float = 1.0
     negative: tuple[str, ...] | None = None
     churn: Churn | None = None
@@ -240,6 +258,8 @@ class SamplingPlan:
             raise InputError(
                 f"scale must be a number >= 0 (0: negative only, 1: no guidance); got {self.scale}."
             )
+        if self.churn is not None and self.solver == "multistep":
+            raise InputError('churn needs a one-step solver; use "heun" or "euler".')
         if self.overlap < 0:
             raise InputError(f"overlap must be at least 0 frames; got {self.overlap}.")
 
@@ -270,22 +290,33 @@ def sample(
     `start` (b, *shape) is the x0 to begin from at `plan.start_index`. `frames` is what the network
     was trained on; a longer `shape` is done in windows.
     """
-    if plan.start_index > 0 and start is None:
-        raise InputError(f"start_index {plan.start_index} needs a start, the x0 to begin from.")
-    grid = process.grid(plan.steps)[plan.start_index :]
+    _check_request(cond, shape, seeds, plan, start)
+    grid = process.grid(plan.steps)
     noise = noise_like(shape, seeds).to(device)
-    x = begin(process, noise, grid[0].item(), start)
+    x = begin(process, noise, grid[plan.start_index].item(), start)
     field = guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale)
     if frames is not None and shape[1] != frames:
+        if cond.lowres is not None:
+            raise InputError("a lowres condition covers one window; sample one window at a time.")
         field = windowed(field, frames, plan.overlap)
-    return integrate(field, x, grid, _step(process, plan, shape, seeds))
-
-
-def _step(process: Process, plan: SamplingPlan, shape: Sequence[int], seeds: Sequence[int]) -> Step:
     step = STEPS[plan.solver]
-    if plan.churn is None:
-        return step
-    index = {t: k for k, t in enumerate(process.grid(plan.steps).tolist())}
-    return churned(
-        step, process, plan.churn, plan.steps, lambda t: noise_like(shape, seeds, 1 + index[t])
-    )
+    if plan.churn is not None:
+        step = churned(step, process, plan.churn, grid, partial(noise_like, shape, seeds))
+    return integrate(field, x, grid[plan.start_index :], step)
+
+
+def _check_request(
+    cond: Condition,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    plan: SamplingPlan,
+    start: Tensor | None,
+) -> None:
+    if cond.present() and len(cond) != len(seeds):
+        raise InputError(f"{len(seeds)} seeds for {len(cond)} conditions; give one seed each.")
+    if plan.start_index > 0 and start is None:
+        raise InputError(f"start_index {plan.start_index} needs a start, the x0 to begin from.")
+    if start is not None and start.shape != (len(seeds), *shape):
+        raise InputError(
+            f"the start has shape {tuple(start.shape)}; it must be {(len(seeds), *shape)}."
+        )
