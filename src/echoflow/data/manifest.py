@@ -7,16 +7,15 @@ Columns that the layout does not know (requested EF, seed, verdict ...) travel a
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from echoflow.data.table import Row, read_rows
 from echoflow.files import atomic_file
-from echoflow.types import InputError, Record, Split, View, check_ef, choose
+from echoflow.types import InputError, Record, Split, View
 
 FILE_LIST = "FileList.csv"
 TRACINGS = "VolumeTracings.csv"
@@ -38,7 +37,6 @@ TRACING_ROWS = 21  # the long axis and 20 chords; files with more repeat a traci
 
 Tracings = Mapping[str, Mapping[int, np.ndarray]]
 Extras = Mapping[str, Mapping[str, str]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,11 @@ class Manifest:
         the row of a missing column, a bad cell, a repeated name or a missing video.
         """
         root = Path(root)
-        rows = _rows(root / FILE_LIST, REQUIRED)
+        rows = read_rows(root / FILE_LIST, REQUIRED)
         if not rows:
             raise InputError(f"{root / FILE_LIST} has a header but no rows.")
         records = tuple(_record(row, source) for row in rows)
-        _refuse_repeats(records, root / FILE_LIST)
+        refuse_repeats(records, root / FILE_LIST)
         _refuse_missing(records, root)
         extra = [name for name in rows[0].cells if name not in REQUIRED + OPTIONAL]
         extras = {
@@ -150,94 +148,28 @@ def _number(value: float | None) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line of a CSV file that knows where it stands, for messages."""
-
-    path: Path
-    line: int
-    cells: dict[str, str]
-
-    def error(self, message: str) -> InputError:
-        return InputError(f"{self.path}, line {self.line}: {message}")
-
-    def text(self, name: str) -> str:
-        value = self.cells[name].strip()
-        if not value:
-            raise self.error(f"{name} is empty; fill it in.")
-        return value
-
-    def number(self, name: str, low: float = -math.inf) -> float:
-        text = self.text(name)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < low:
-            least = "" if low == -math.inf else f" of at least {low:g}"
-            raise self.error(f"{name} must be a number{least}; got {text!r}.")
-        return value
-
-    def whole(self, name: str, low: int) -> int:
-        value = self.number(name, low)
-        if not value.is_integer():
-            raise self.error(f"{name} must be a whole number; got {value:g}.")
-        return int(value)
-
-    def optional(self, name: str) -> float | None:
-        return self.number(name, 0) if self.cells[name].strip() else None
-
-    def checked(self, check: Callable[[], T]) -> T:
-        """The value of `check()`; its `InputError` is told with file and line."""
-        try:
-            return check()
-        except InputError as error:
-            raise self.error(str(error)) from None
-
-
-def _rows(path: Path, required: tuple[str, ...]) -> list[_Row]:
-    if not path.is_file():
-        raise InputError(f"there is no {path.name} in {path.parent}; is it a dataset folder?")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, restval="", restkey="")
-            header = [name.strip() for name in table.fieldnames or ()]
-            table.fieldnames = header
-            missing = [name for name in required if name not in header]
-            if missing:
-                raise InputError(
-                    f"{path} lacks the column {', '.join(missing)}; it has {', '.join(header)}."
-                )
-            rows = [_Row(path, table.line_num, dict(cells)) for cells in table]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV table in UTF-8: {error}.") from error
-    return rows
-
-
-def _record(row: _Row, source: str) -> Record:
-    cells = row.cells
+def _record(row: Row, source: str) -> Record:
     uid = row.text("FileName").removesuffix(".avi")
-    ef = row.optional("EF")
-    view = cells.get("View", "").strip() or View.A4C.name
-    split = row.text("Split").upper()
+    row.text("Split")
     return Record(
         uid=uid,
         path=video_path(uid),
-        source=cells.get("Source", "").strip() or source,
-        view=row.checked(lambda: View.parse(view)),
-        split=row.checked(lambda: Split(choose(split, [s.value for s in Split], "split"))),
-        patient=cells.get("Patient", "").strip() or None,
+        source=row.maybe("Source") or source,
+        view=row.view(),
+        split=row.split(),
+        patient=row.maybe("Patient"),
         fps=row.number("FPS", 1e-3),
         frames=row.whole("NumberOfFrames", 1),
         height=row.whole("FrameHeight", 1),
         width=row.whole("FrameWidth", 1),
-        ef=None if ef is None else row.checked(lambda: check_ef(ef)),
-        edv=row.optional("EDV"),
-        esv=row.optional("ESV"),
+        ef=row.ef(),
+        edv=row.maybe_number("EDV"),
+        esv=row.maybe_number("ESV"),
     )
 
 
-def _refuse_repeats(records: tuple[Record, ...], path: Path) -> None:
+def refuse_repeats(records: Iterable[Record], path: Path) -> None:
+    """`InputError` if two records have one name."""
     seen: set[str] = set()
     for record in records:
         if record.uid in seen:
@@ -264,7 +196,7 @@ def _read_tracings(root: Path, known: set[str]) -> dict[str, dict[int, np.ndarra
     if not path.is_file():
         return {}
     found: dict[str, dict[int, list[tuple[float, ...]]]] = {}
-    for row in _rows(path, TRACING_COLUMNS):
+    for row in read_rows(path, TRACING_COLUMNS):
         uid = row.text("FileName").removesuffix(".avi")
         if uid not in known:
             continue

@@ -87,6 +87,25 @@ def encode(video: np.ndarray, fps: float | Fraction, suffix: str) -> bytes:
     return _encode_mjpeg(video, rate) if suffix == ".avi" else _encode_h264(video, rate)
 
 
+def probe(path: str | Path) -> tuple[int, int, int, float]:
+    """Frames, height, width and fps; from the header alone where it tells them all."""
+    import av
+
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() not in IMAGES:
+        try:
+            with av.open(str(path)) as container:
+                (stream, *_) = container.streams.video
+                if stream.frames and stream.average_rate:
+                    rate = float(stream.average_rate)
+                    return stream.frames, stream.height, stream.width, rate
+        except (av.FFmpegError, ValueError):
+            pass  # reading it in full says what is wrong
+    video, fps = read_gray(path)
+    frames, height, width = video.shape
+    return frames, height, width, fps
+
+
 def _read_stream(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
     import av
 
