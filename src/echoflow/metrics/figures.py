@@ -1,0 +1,174 @@
+"""The pictures of a report, drawn with matplotlib off screen and returned as PNG bytes.
+
+White paper and dark ink also on a dark page: a figure is often copied out of its page.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73")  # told apart by colour-blind readers
+MARKERS = ("o", "s", "^")
+INK, FAINT = "#22303c", "#c8d0d8"
+
+
+def asked_measured(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], floor: float | None) -> bytes:
+    """EF asked against EF measured, a colour and marker per group.
+
+    `floor` is the regressor's own mean error on videos of known EF: a band about the diagonal.
+    """
+    figure, axes = _sheet(5.2, 4.6)
+    ends = np.array([0.0, 100.0])
+    axes.plot(ends, ends, color=INK, lw=1, label="obeyed exactly")
+    if floor is not None:
+        axes.fill_between(
+            ends,
+            ends - floor,
+            ends + floor,
+            color=FAINT,
+            alpha=0.6,
+            lw=0,
+            label=f"regressor's own error, {floor:.1f}",
+        )
+    for (name, (asked, measured)), colour, marker in zip(
+        groups.items(), COLOURS, MARKERS, strict=False
+    ):
+        axes.scatter(
+            np.asarray(asked),
+            np.asarray(measured),
+            s=26,
+            c=colour,
+            marker=marker,
+            edgecolor="white",
+            linewidth=0.5,
+            label=name,
+            zorder=3,
+        )
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="EF asked for (%)", ylabel="EF measured (%)")
+    axes.set_aspect("equal")
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> bytes:
+    """Histograms of each group's highest similarity to a training patient, with every tau."""
+    figure, axes = _sheet(6.4, 3.4)
+    values = {name: np.asarray(v, float) for name, v in groups.items() if np.size(v)}
+    everything = np.concatenate([*values.values(), list(taus.values())])
+    bins = np.linspace(everything.min() - 0.02, 1.0, 41).tolist()
+    for (name, v), colour in zip(values.items(), (*COLOURS, INK), strict=False):
+        weights = np.full(len(v), 100.0 / len(v))
+        axes.hist(
+            v, bins, weights=weights, color=colour, alpha=0.45, label=f"{name} (n = {len(v)})"
+        )
+        axes.hist(v, bins, weights=weights, color=colour, histtype="step", lw=1.2)
+    top = axes.get_ylim()[1]
+    for i, (name, tau) in enumerate(taus.items()):
+        axes.axvline(tau, color=INK, lw=1.2, ls="--")
+        axes.annotate(
+            f"tau {name} {tau:.3f}",
+            (tau, top * (0.97 - 0.09 * i)),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=INK,
+        )
+    axes.set(xlabel="correlation with the nearest training patient", ylabel="share (%)")
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def area_curves(curves: Mapping[str, ArrayLike], fps: float) -> bytes:
+    """Cavity area in percent of the first frame against time, a line per requested EF."""
+    figure, axes = _sheet(6.4, 3.2)
+    shades = _shades(len(curves))
+    for (name, curve), colour in zip(curves.items(), shades, strict=True):
+        values = np.asarray(curve, float)
+        axes.plot(np.arange(len(values)) / fps, 100 * values / values[0], color=colour, label=name)
+    axes.set(xlabel="time (s)", ylabel="cavity area (% of frame 0)")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _png(figure)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], titles: Sequence[str]
+) -> bytes:
+    """Grey pictures (h, w) in rows, a name at the left of each row and a title above columns."""
+    columns = max(len(row) for row in rows)
+    figure, grid = _grid(len(rows), columns)
+    for i, row in enumerate(rows):
+        for j in range(columns):
+            axes = grid[i][j]
+            axes.set(xticks=[], yticks=[])
+            if j < len(row):
+                axes.imshow(row[j], cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+            if i == 0 and j < len(titles):
+                axes.set_title(titles[j], fontsize=8, color="white")
+        grid[i][0].set_ylabel(names[i], fontsize=9, color="white")
+    return _png(figure, facecolor="black")
+
+
+def captioned(video: NDArray[np.uint8], text: str, scale: int = 2) -> NDArray[np.uint8]:
+    """A video (t, h, w) enlarged `scale` times with a line of text burnt in above the picture."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    _, height, width = video.shape
+    banner = Image.new("L", (width * scale, 22), 0)
+    font = ImageFont.load_default(size=14)
+    ImageDraw.Draw(banner).text((width * scale / 2, 11), text, 235, font, anchor="mm")
+    size = (width * scale, height * scale)
+    frames = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in video]
+    return np.stack([np.concatenate([np.asarray(banner), frame]) for frame in frames])
+
+
+def side_by_side(videos: Sequence[NDArray[np.uint8]], gap: int = 4) -> NDArray[np.uint8]:
+    """Videos (t, h, w) of one shape next to each other, with black gaps."""
+    first = videos[0]
+    bar = np.zeros((*first.shape[:2], gap), np.uint8)
+    parts = [part for video in videos for part in (bar, video)][1:]
+    return np.concatenate(parts, axis=2)
+
+
+def _shades(n: int) -> list[tuple[float, ...]]:
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, n)]
+
+
+def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=FAINT, lw=0.5, alpha=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((1.25 * columns + 0.3, 1.25 * rows + 0.3), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+
+
+def _png(figure: Figure, facecolor: str = "white") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor=facecolor, metadata={"Software": None})
+    return buffer.getvalue()

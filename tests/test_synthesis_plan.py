@@ -1,0 +1,84 @@
+"""Plans: sample i depends on (seed, i), shares and ranges are kept, nonsense is refused."""
+
+import numpy as np
+import pytest
+
+from echoflow.synthesis import DatasetPlan, given_masks, sample_seed
+from echoflow.types import InputError, Split, View
+
+
+def test_an_item_does_not_depend_on_the_size_or_batch_of_the_plan() -> None:
+    small = DatasetPlan(n=3, seed=4)
+    large = DatasetPlan(n=300, seed=4, batch=50)
+    assert [small.item(i) for i in range(3)] == [large.item(i) for i in range(3)]
+    assert small.item(0) != DatasetPlan(n=3, seed=5).item(0)
+
+
+def test_views_take_turns_and_efs_cover_the_range_in_every_view() -> None:
+    plan = DatasetPlan(n=96)
+    items = [plan.item(i) for i in range(96)]
+    for view in View:
+        efs = np.sort([item.ef for item in items if item.view is view])
+        assert len(efs) == 32
+        assert 15 <= efs[0] < 20
+        assert 70 < efs[-1] <= 75
+        assert np.diff(efs).max() < 6
+
+
+def test_ef_values_are_cycled_and_one_value_is_kept() -> None:
+    plan = DatasetPlan(ef=(20, 40, 60))
+    assert [plan.item(i).ef for i in range(4)] == [20, 40, 60, 20]
+    assert {DatasetPlan(ef=(33,)).item(i).ef for i in range(5)} == {33}
+    assert {DatasetPlan(ef=(50, 50)).item(i).ef for i in range(5)} == {50}
+
+
+def test_videos_of_one_heart_share_base_view_and_split_but_not_the_motion_seed() -> None:
+    plan = DatasetPlan(n=6, per_anatomy=3)
+    first, second = [plan.item(i) for i in range(3)], [plan.item(i) for i in range(3, 6)]
+    assert {(i.base, i.view, i.split) for i in first} == {
+        ("sample_000000", View.A4C, first[0].split)
+    }
+    assert [i.name for i in second] == [f"sample_000001_{k:02d}" for k in range(3)]
+    assert len({i.seed for i in first + second}) == 6
+
+
+def test_splits_have_the_shares_of_echonet_dynamic() -> None:
+    plan = DatasetPlan()
+    splits = [plan.item(i).split for i in range(800)]
+    assert splits.count(Split.TRAIN) == pytest.approx(600, abs=3)
+    assert splits.count(Split.TEST) == pytest.approx(100, abs=3)
+    assert set(splits[:24]) == set(Split)
+
+
+def test_seeds_are_exact_in_floating_point_and_streams_never_meet() -> None:
+    seeds = [sample_seed(0, s, i, k) for s in range(2) for i in range(50) for k in range(3)]
+    assert len(set(seeds)) == 300
+    assert all(int(float(seed)) == seed for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n": 0}, "n must be at least 1"),
+        ({"ef": (0.55,)}, "Multiply a fraction by 100"),
+        ({"ef": (75, 15)}, "low to high"),
+        ({"ef": (15, 130)}, r"percentage in \[0, 100\]"),
+        ({"seed": -1}, "non-negative"),
+        ({"views": ()}, "at least one view"),
+    ],
+)
+def test_nonsense_is_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DatasetPlan(**wrong)
+
+
+def test_given_masks_are_checked_and_chosen_by_seed() -> None:
+    masks = np.zeros((3, 8, 8))
+    masks[1, 2:4] = 1
+    source = given_masks(masks)
+    assert source(View.A4C, 4).sum() == 16
+    assert source(View.PLAX, 4).dtype == bool
+    with pytest.raises(InputError, match="only the values 0 and 1"):
+        given_masks(masks * 255)
+    with pytest.raises(InputError, match=r"\(n, h, w\)"):
+        given_masks(masks[0])

@@ -1,0 +1,77 @@
+"""A pipeline small enough for a law: real tensors, real filter, no training.
+
+Anatomies are noise drawn round a disc, a video shrinks the disc as the EF asks, and the regressor
+measures the disc. Each function treats samples one by one, as the real stages do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from echoflow.privacy import Gallery, PrivacyFilter
+from echoflow.sampling import SamplingPlan, noise_like
+from echoflow.types import View
+
+SIDE, FRAMES, RADIUS = 48, 8, 14.0
+
+
+def disc(radius: float) -> np.ndarray:
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    return np.hypot(x, y) <= radius
+
+
+def disc_mask(view: View, seed: int) -> np.ndarray:
+    return disc(RADIUS)
+
+
+def embed(z: Tensor) -> Tensor:
+    return rearrange(z, "b c h w -> b (c h w)")
+
+
+def strangers(n: int = 20) -> Gallery:
+    features = torch.randn(n, 2 * 6 * 6, generator=torch.Generator().manual_seed(9))
+    return Gallery(features, tuple(f"0X{i:016X}" for i in range(n)))
+
+
+@dataclass
+class TinyEngine:
+    privacy: PrivacyFilter
+    fps: float = 16.0
+
+    def regressor(self, video: Tensor) -> Tensor:
+        dark = (video < 100).sum(dim=(-2, -1)).double()
+        return (100 * (1 - (dark.amin(1) / dark.amax(1)) ** 1.5)).float()
+
+    def anatomies(
+        self, views: Sequence[View], masks: Tensor | None, seeds: Sequence[int], plan: SamplingPlan
+    ) -> Tensor:
+        return noise_like((2, 6, 6), seeds)
+
+    def animate(
+        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan
+    ) -> Tensor:
+        beat = 0.5 - 0.5 * torch.cos(torch.arange(FRAMES) * 2 * torch.pi / FRAMES)
+        scale = (1 - ef[:, None] / 100 * beat) ** (1 / 3)
+        z = (
+            frame[:, :, None].repeat(1, 1, FRAMES, 1, 1)
+            + 0.1 * noise_like((FRAMES, 1, 1), seeds)[:, None]
+        )
+        z[:, 0, :, 0, 0] = scale
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        scales = z[:, 0, :, 0, 0].numpy()
+        level = 180 + 10 * torch.tanh(z[:, 1, :, 0, 0]).numpy()
+        videos = [
+            [np.where(disc(RADIUS * s), 20, g) for s, g in zip(row, greys, strict=True)]
+            for row, greys in zip(scales, level, strict=True)
+        ]
+        return torch.from_numpy(np.array(videos).astype(np.uint8))
+
+
+def engine(tau: float = 0.9) -> TinyEngine:
+    return TinyEngine(PrivacyFilter(embed, strangers(), tau))
