@@ -1,0 +1,72 @@
+"""The adversarial VAE: diffusers' AutoencoderKL and a patch discriminator (EchoFlow eq. 1-7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+@dataclass(frozen=True)
+class AVAEConfig:
+    """Widths of the encoder levels (mirrored in the decoder); the factor is 2^(levels - 1)."""
+
+    channels: int = 4
+    widths: tuple[int, ...] = (128, 256, 512)
+    layers: int = 2
+    groups: int = 32
+    mid_attention: bool = True
+    pixels: int = 3
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along each side."""
+        return 2 ** (len(self.widths) - 1)
+
+
+def build_avae(config: AVAEConfig) -> AutoencoderKL:
+    """An untrained A-VAE: frames (b, pixels, h, w) in [-1, 1] to (b, channels, h/f, w/f)."""
+    from diffusers import AutoencoderKL
+
+    levels = len(config.widths)
+    return AutoencoderKL(
+        in_channels=config.pixels,
+        out_channels=config.pixels,
+        down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        block_out_channels=config.widths,  # pyright: ignore[reportArgumentType]
+        layers_per_block=config.layers,
+        latent_channels=config.channels,
+        norm_num_groups=config.groups,
+        sample_size=112,
+        mid_block_add_attention=config.mid_attention,
+    )
+
+
+class PatchDiscriminator(nn.Module):
+    """Real or generated, for every patch: (b, c, h, w) -> logits (b, 1, h', w').
+
+    Strided 4x4 convolutions as in pix2pix (Isola et al. 2017, section 3.2.2); group norm instead of
+    batch norm, so that one sample's verdict does not depend on the others.
+    """
+
+    def __init__(self, pixels: int = 3, width: int = 64, levels: int = 3) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(pixels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for level in range(1, levels + 1):
+            into, out = width * min(2 ** (level - 1), 8), width * min(2**level, 8)
+            stride = 2 if level < levels else 1
+            layers += [
+                nn.Conv2d(into, out, 4, stride, 1, bias=False),
+                nn.GroupNorm(8, out),
+                nn.LeakyReLU(0.2),
+            ]
+        layers.append(nn.Conv2d(width * min(2**levels, 8), 1, 4, 1, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,102 @@
+"""Networks that judge: re-identification of anatomies and regression of the EF from a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ReIdConfig:
+    """`stages` of ResNet18 kept (4 is the whole trunk, as released); features per anatomy."""
+
+    channels: int = 4
+    features: int = 128
+    stages: int = 4
+
+
+class ReId(nn.Module):
+    """A latent anatomy (b, c, h, w) -> features in (0, 1) (b, features) (EchoFlow section 3.3).
+
+    torchvision's ResNet18 with a latent stem. Group norm replaces batch norm in truncated trunks,
+    so that a feature never depends on the rest of the batch.
+    """
+
+    def __init__(self, config: ReIdConfig) -> None:
+        super().__init__()
+        from torchvision.models import resnet18
+
+        self.config = config
+        trunk = resnet18(weights=None, norm_layer=lambda width: nn.GroupNorm(8, width))
+        width = 64 * 2 ** (config.stages - 1)
+        self.stem = nn.Conv2d(config.channels, 64, 3, 1, 1, bias=False)
+        self.norm = nn.GroupNorm(8, 64)
+        stages = [trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4]
+        self.stages = nn.Sequential(*stages[: config.stages])
+        self.fc = nn.Linear(4 * width, config.features)
+        self.head = nn.Linear(config.features, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        y = self.stages(F.max_pool2d(F.relu(self.norm(self.stem(z))), 2))
+        return torch.sigmoid(self.fc(F.adaptive_avg_pool2d(y, 2).flatten(1)))
+
+    def match(self, a: Tensor, b: Tensor) -> Tensor:
+        """Logits (b,) that two feature rows show the same patient (EchoFlow eq. 19-22)."""
+        return self.head((a - b).abs())[:, 0]
+
+
+@dataclass(frozen=True)
+class EFRegressorConfig:
+    """A small 3-D residual network over clips shrunk to `size` pixels."""
+
+    widths: tuple[int, ...] = (24, 48, 96)
+    size: int = 56
+    frames: int = 32
+    fps: float = 16.0
+
+
+class EFRegressor(nn.Module):
+    """A clip (b, t, h, w) in [-1, 1] -> EF in percent (b,).
+
+    Space is halved at every level and time at all but the first. Squared differences over time are
+    what the EF lives in, so the temporal spread of every feature is pooled beside its mean.
+    """
+
+    def __init__(self, config: EFRegressorConfig) -> None:
+        super().__init__()
+        self.config = config
+        levels = [Residual3d(1, config.widths[0], (1, 2, 2))]
+        for into, out in zip(config.widths, config.widths[1:], strict=False):
+            levels.append(Residual3d(into, out, (2, 2, 2)))
+        self.levels = nn.Sequential(*levels)
+        self.fc = nn.Sequential(nn.Linear(2 * config.widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        b, side = len(clip), self.config.size
+        small = F.interpolate(
+            rearrange(clip, "b t h w -> (b t) 1 h w"), size=(side, side), mode="area"
+        )
+        y = self.levels(rearrange(small, "(b t) c h w -> b c t h w", b=b))
+        y = y.flatten(3)
+        pooled = torch.cat([y.mean((2, 3)), y.std(2).mean(2)], dim=1)
+        return 55.0 + 15.0 * self.fc(pooled)[:, 0]
+
+
+class Residual3d(nn.Module):
+    """Strided 3-D convolution, then one residual (2+1)-D pair; group norm throughout."""
+
+    def __init__(self, into: int, out: int, stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(into, out, 3, stride, 1)
+        self.norm = nn.GroupNorm(8, out)
+        self.space = nn.Conv3d(out, out, (1, 3, 3), 1, (0, 1, 1))
+        self.time = nn.Conv3d(out, out, (3, 1, 1), 1, (1, 0, 0))
+        self.norm_out = nn.GroupNorm(8, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.norm(self.down(x)))
+        return F.silu(self.norm_out(x + self.time(F.silu(self.space(x)))))
