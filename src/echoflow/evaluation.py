@@ -1,0 +1,231 @@
+"""How well did it do? Every function measures one thing and returns a `Report`.
+
+Stages: `reconstruction` (A-VAE), `regressor_error` (the ruler for EF), `adherence` (anatomies
+against their masks), `sweep` (videos against the EF asked for), `privacy_rates` (the filter).
+Datasets: `evaluate` reads a folder, real or synthetic, and can set a second one beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.pixels import to_float
+from echoflow.data.video import read_gray
+from echoflow.latents import LatentSpace
+from echoflow.metrics.cavity import cavity
+from echoflow.metrics.clinical import Regression, dice, regression
+from echoflow.metrics.image import flicker, frame_correlations, mae, mse, psnr, roughness, ssim
+from echoflow.metrics.report import Report, fingerprint
+from echoflow.privacy import PrivacyFilter, rejection_rate
+from echoflow.sampling import SamplingPlan
+from echoflow.synthesis import DatasetPlan, Engine, MaskSource, Regressor, accepted
+from echoflow.types import Clip, InputError, View, check_ef
+
+ASKED = "EF_requested"  # the column of FileList.csv that makes a dataset a synthetic one
+
+
+# ---- stages -------------------------------------------------------------------------------------
+
+
+def reconstruction(space: LatentSpace, clips: Sequence[Clip], every: int = 4) -> Report:
+    """Pixels -> posterior mean -> pixels, on every `every`-th frame of clips not trained on."""
+    _need(clips, "clips")
+    pairs = [_round_trip(space, clip.video[::every]) for clip in clips]
+    scores = {
+        name: np.concatenate([metric(a, b) for a, b in pairs])
+        for name, metric in (("psnr", psnr), ("ssim", ssim), ("mae", mae), ("mse", mse))
+    }
+    metrics = {name: float(values.mean()) for name, values in scores.items()}
+    settings = {"every": every, "clips": len(clips), **_shape_settings(clips)}
+    return Report("reconstruction", metrics, len(scores["psnr"]), settings)
+
+
+def _round_trip(space: LatentSpace, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    frames = np.ascontiguousarray(frames)
+    z = space.draw(space.encode(to_float(torch.from_numpy(frames))))
+    return frames, space.decode(z).cpu().numpy()
+
+
+def regressor_error(regressor: Regressor, clips: Sequence[Clip]) -> Report:
+    """The regressor on clips whose EF is known: the floor under every EF that it measures."""
+    known = [(clip, clip.ef) for clip in clips if clip.ef is not None]
+    _need(known, "clips with a known EF")
+    measured = [_measure(regressor, clip.video) for clip, _ in known]
+    asked, names = [ef for _, ef in known], [clip.view.name for clip, _ in known]
+    metrics = _by_view(asked, measured, names)
+    return Report("regressor", metrics, len(known), _shape_settings([clip for clip, _ in known]))
+
+
+def _measure(regressor: Regressor, video: np.ndarray) -> float:
+    return float(regressor(torch.from_numpy(np.ascontiguousarray(video))[None])[0].clamp(0, 100))
+
+
+def adherence(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Report:
+    """Dice of the mask asked for and the dark cavity found in the generated anatomy, at ED.
+
+    The cavity finder has an error of its own: compare with `finder_dice` on pictures whose cavity
+    is known.
+    """
+    anatomies = accepted(engine, plan, range(plan.n), masks)[0]
+    pictures = engine.decode(torch.stack([a.z for a in anatomies])).cpu().numpy()
+    scores = finder_dice(pictures, np.stack([a.mask for a in anatomies]))
+    metrics = {"dice": float(scores.mean()), "dice_worst": float(scores.min())}
+    for view in dict.fromkeys(a.view for a in anatomies):
+        chosen = [s for s, a in zip(scores, anatomies, strict=True) if a.view is view]
+        metrics[f"dice_{view.name}"] = float(np.mean(chosen))
+    settings = {"seed": plan.seed, **_plan_settings(plan.anatomy)}
+    return Report("adherence", metrics, len(anatomies), settings)
+
+
+def finder_dice(pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Dice of each mask (n, h, w) and the cavity found in its picture (n, h, w)."""
+    found = [cavity(p[None], m)[0] for p, m in zip(pictures, masks, strict=True)]
+    return dice(np.stack(found), masks)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The same hearts at several EFs: `measured` (hearts, efs), `videos` (hearts, efs, t, h, w)."""
+
+    asked: np.ndarray
+    measured: np.ndarray
+    videos: np.ndarray
+
+    def report(self, settings: Mapping[str, object]) -> Report:
+        """Regression over all pairs, and the share of neighbouring EFs that come out in order."""
+        asked = np.broadcast_to(self.asked, self.measured.shape)
+        metrics = regression(asked, self.measured).metrics()
+        metrics["in_order"] = float((np.diff(self.measured, axis=1) > 0).mean())
+        return Report("sweep", metrics, self.measured.size, dict(settings))
+
+
+def sweep(
+    engine: Engine,
+    anatomies: Tensor,
+    efs: Sequence[float],
+    seeds: Sequence[int],
+    plan: SamplingPlan,
+) -> Sweep:
+    """Animates every anatomy (b, c, h, w) at every EF from one motion seed each.
+
+    The seed is the same along a sweep, so that only the EF differs between its videos.
+    """
+    asked = np.array([check_ef(ef) for ef in efs])
+    if len(anatomies) != len(seeds) or np.any(np.diff(asked) <= 0):
+        raise InputError("a sweep needs one seed per anatomy and EFs in rising order.")
+    measured, videos = [], []
+    for z, seed in zip(anatomies, seeds, strict=True):
+        same = z[None].repeat(len(asked), 1, 1, 1)
+        motion = engine.animate(same, torch.tensor(asked).float(), [seed] * len(asked), plan)
+        made = engine.decode(motion).cpu().numpy()
+        videos.append(made)
+        measured.append([_measure(engine.regressor, video) for video in made])
+    return Sweep(asked, np.array(measured), np.stack(videos))
+
+
+def privacy_rates(privacy: PrivacyFilter, copies: Tensor, strangers: Tensor) -> Report:
+    """Rejection in percent: of exact copies of training latents, and of patients never seen.
+
+    The first must be 100; the second is the price of the filter and is near 5 when tau was set by
+    the symmetric rule (100 - its percentile).
+    """
+    copied, unseen = privacy.verdicts(copies), privacy.verdicts(strangers)
+    metrics = {
+        "copies_rejected": rejection_rate(copied),
+        "unseen_rejected": rejection_rate(unseen),
+        "copies_similarity_min": min(v.similarity for v in copied),
+        "unseen_similarity_mean": float(np.mean([v.similarity for v in unseen])),
+    }
+    settings = {"copies": len(copied), "unseen": len(unseen), "gallery": len(privacy.gallery)}
+    return Report("privacy", metrics, len(copied) + len(unseen), settings)
+
+
+# ---- datasets -----------------------------------------------------------------------------------
+
+
+def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
+    """EF asked, EF measured and view of every row of a synthetic dataset, single draw."""
+    rows = [
+        (float(manifest.extras[r.uid][ASKED]), r.ef, r.view)
+        for r in manifest.records
+        if r.ef is not None and manifest.extras.get(r.uid, {}).get(ASKED, "")
+    ]
+    asked, measured = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
+    return asked, measured, [r[2] for r in rows]
+
+
+def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
+    """A dataset on disk: EF asked against measured where it says so, steadiness, grey levels.
+
+    `against` is a second dataset, usually real: its own values are added with the prefix
+    `against_`, and `grey_w1` is the Wasserstein distance of the two grey histograms in levels.
+    """
+    manifest = Manifest.read(root)
+    metrics, histogram = _pixels(manifest)
+    asked, measured, views = obedience(manifest)
+    if len(asked):
+        metrics |= _by_view(asked, measured, [view.name for view in views])
+    prints = {"dataset": fingerprint(manifest.root / FILE_LIST)}
+    if against is not None:
+        other = Manifest.read(against)
+        theirs, real = _pixels(other)
+        metrics |= {f"against_{name}": value for name, value in theirs.items()}
+        metrics["grey_w1"] = float(np.abs(np.cumsum(histogram) - np.cumsum(real)).sum())
+        prints["against"] = fingerprint(other.root / FILE_LIST)
+    record = manifest.records[0]
+    settings = {
+        "fps": record.fps,
+        "frames": record.frames,
+        "size": [record.height, record.width],
+        "views": sorted({r.view.name for r in manifest.records}),
+    }
+    return Report("dataset", metrics, len(manifest.records), settings, prints)
+
+
+def _pixels(manifest: Manifest) -> tuple[dict[str, float], np.ndarray]:
+    """Steadiness of all videos and their common grey histogram (256,), which sums to one."""
+    rows, histogram = [], np.zeros(256)
+    for record in manifest.records:
+        video, _ = read_gray(manifest.video(record))
+        histogram += np.bincount(video.ravel(), minlength=256) / video.size
+        if len(video) >= 3:
+            rows.append((flicker(video), roughness(video), frame_correlations(video).mean()))
+    names = ("flicker", "roughness", "frame_correlation")
+    means = np.mean(rows, axis=0) if rows else np.full(3, np.nan)
+    return dict(zip(names, map(float, means), strict=True)), histogram / histogram.sum()
+
+
+def _by_view(
+    asked: Sequence[float] | np.ndarray, measured: Sequence[float] | np.ndarray, names: list[str]
+) -> dict[str, float]:
+    """Regression metrics over all (`ef_`) and for every view (`ef_A4C_` ...)."""
+    everything = regression(asked, measured).metrics("ef_")
+    if len(set(names)) < 2:
+        return everything
+    for name in sorted(set(names)):
+        index = [i for i, other in enumerate(names) if other == name]
+        part: Regression = regression(np.asarray(asked)[index], np.asarray(measured)[index])
+        everything |= part.metrics(f"ef_{name}_")
+    return everything
+
+
+def _shape_settings(clips: Sequence[Clip]) -> dict[str, object]:
+    frames, height, width = clips[0].video.shape
+    names = sorted({clip.view.name for clip in clips})
+    return {"fps": clips[0].fps, "frames": frames, "size": [height, width], "views": names}
+
+
+def _plan_settings(plan: SamplingPlan) -> dict[str, object]:
+    return {"steps": plan.steps, "solver": plan.solver, "scale": plan.scale}
+
+
+def _need(things: Sequence[object], what: str) -> None:
+    if not things:
+        raise InputError(f"no {what} to evaluate; give at least one.")
