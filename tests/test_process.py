@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
+from closed_forms import golden
 from torch import Tensor
 
 from echoflow.condition import Condition, over
 from echoflow.process import EDM, Process, RectifiedFlow, corrupt, normal_quantile
 from echoflow.types import InputError
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 PROCESSES: dict[str, Process] = {
     "flow": RectifiedFlow(),
     "flow-shifted": RectifiedFlow(shift=3.0),
@@ -27,15 +24,6 @@ NONE = Condition()
 @pytest.fixture(params=PROCESSES.values(), ids=list(PROCESSES))
 def process(request: pytest.FixtureRequest) -> Process:
     return request.param
-
-
-def golden(name: str) -> tuple[dict[str, Tensor], dict]:
-    path = GOLDEN / f"{name}.safetensors"
-    if not path.exists():
-        pytest.skip("golden data are not beside this checkout")
-    from safetensors.torch import load_file
-
-    return load_file(path), json.loads(path.with_suffix(".json").read_text())
 
 
 def triple(process: Process, b: int = 6) -> tuple[Tensor, Tensor, Tensor]:

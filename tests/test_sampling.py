@@ -1,100 +1,40 @@
-"""Sampling: orders of convergence, guidance, windows, churn, seeds, starts, and golden traces."""
+"""Fields and steps: orders of convergence, guidance, windows and churn."""
 
 from __future__ import annotations
 
-import json
 import math
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
+from closed_forms import MEAN, PROCESSES, STD, Counted, gaussian, transported
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from echoflow.condition import Condition, over
-from echoflow.process import EDM, Field, Process, RectifiedFlow, corrupt
+from echoflow.process import Process, RectifiedFlow
 from echoflow.sampling import (
     STEPS,
     Churn,
-    SamplingPlan,
     begin,
     churned,
-    euler,
     guided,
     guided_at_once,
     heun,
     integrate,
     noise_like,
-    sample,
-    thresholded,
     window_starts,
     windowed,
 )
-from echoflow.types import InputError
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 ORDERS = {"euler": 1, "heun": 2, "multistep": 2}
 CALLS = {"euler": 10, "heun": 19, "multistep": 10}  # field calls for 10 steps
-PROCESSES: dict[str, Process] = {
-    "flow": RectifiedFlow(),
-    "flow-shifted": RectifiedFlow(shift=2.0),
-    "edm": EDM(),
-}
-MEAN, STD = 0.7, 0.4
 
 
 @pytest.fixture(params=PROCESSES.values(), ids=list(PROCESSES))
 def process(request: pytest.FixtureRequest) -> Process:
     return request.param
-
-
-def gaussian(process: Process, mean: float = MEAN, std: float = STD) -> Field:
-    """The exact field of data N(mean, std^2): x0_hat is the posterior mean."""
-
-    def field(x: Tensor, t: Tensor) -> Tensor:
-        t = over(t, x)
-        alpha = process.alpha(t)
-        gain = alpha * std**2 / (alpha**2 * std**2 + t**2)
-        return (x - mean - gain * (x - alpha * mean)) / t
-
-    return field
-
-
-def transported(process: Process, x: Tensor, t: float, t_next: float) -> Tensor:
-    """The exact solution of the Gaussian's ODE: the standard score of x never changes."""
-    (a, b), (s, s_next) = (process.alpha(t), process.alpha(t_next)), (t, t_next)
-    spread = math.sqrt((b**2 * STD**2 + s_next**2) / (a**2 * STD**2 + s**2))
-    return b * MEAN + spread * (x - a * MEAN)
-
-
-def network(process: Process, field: Field):
-    """The network, in the process's own output, whose field is `field`."""
-
-    def flow(x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        return field(x, t)
-
-    def edm(x: Tensor, c_noise: Tensor, cond: Condition) -> Tensor:
-        assert isinstance(process, EDM)
-        t, d = (4 * c_noise).exp(), process.sigma_data
-        scale = over((t**2 + d**2).sqrt(), x)
-        return (over(t, x) / scale * x - field(x * scale, t)) * scale / d
-
-    return edm if isinstance(process, EDM) else flow
-
-
-class Counted:
-    """A field that counts its calls and keeps what it was asked."""
-
-    def __init__(self, field: Field) -> None:
-        self.field, self.asked = field, []
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        v = self.field(x, t)
-        self.asked.append((x, t, v))
-        return v
 
 
 # ---- solvers ------------------------------------------------------------------------------------
@@ -284,209 +224,3 @@ def test_churned_sampling_keeps_the_data_distribution(
     assert x0.std().item() == pytest.approx(STD, rel=tolerance)
     plain = integrate(gaussian(process), x, grid, step)
     assert torch.corrcoef(torch.cat([x0, plain]))[0, 1] < 0.5  # another draw, not the same one
-
-
-# ---- seeds and whole samples --------------------------------------------------------------------
-
-
-def test_noise_depends_on_the_seed_alone() -> None:
-    seeds = [5, 0, 2**40 + 5, 9]
-    batch = noise_like((3, 4), seeds)
-    for i, seed in enumerate(seeds):
-        assert torch.equal(noise_like((3, 4), [seed])[0], batch[i])
-    assert torch.equal(noise_like((3, 4), seeds[::-1]), batch.flip(0))
-    assert len({tuple(row.flatten().tolist()) for row in batch}) == 4
-
-
-def test_noise_is_unit_and_streams_are_unrelated() -> None:
-    a, b = (noise_like((100_000,), [11], stream)[0] for stream in (0, 1))
-    c = noise_like((100_000,), [11 + 2**32])[0]
-    assert a.mean().abs() < 0.02
-    assert a.std().item() == pytest.approx(1, abs=0.01)
-    assert torch.corrcoef(torch.stack([a, b, c])).fill_diagonal_(0).abs().max() < 0.02
-
-
-def test_noise_values_are_pinned() -> None:
-    """A seed names a heart: these bits must never change."""
-    pinned = [-0.7012473344802856, 0.713093638420105, -0.11486046761274338]
-    assert noise_like((3,), [2024])[0].tolist() == pinned
-
-
-@pytest.mark.parametrize("plan", [SamplingPlan(6), SamplingPlan(6, "heun", churn=Churn())])
-def test_sample_is_the_same_alone_and_in_any_batch(process: Process, plan: SamplingPlan) -> None:
-    net, shape = network(process, gaussian(process)), (2, 3, 4)
-    cond = Condition(ef=torch.tensor([20.0, 40.0, 60.0]))
-    batch = sample(net, process, cond, shape, [4, 8, 15], plan)
-    assert batch.shape == (3, 2, 3, 4)
-    for i, seed in enumerate([4, 8, 15]):
-        assert torch.equal(sample(net, process, cond.select([i]), shape, [seed], plan)[0], batch[i])
-    turned = sample(net, process, cond.select([2, 0, 1]), shape, [15, 4, 8], plan)
-    assert torch.equal(turned, batch[[2, 0, 1]])
-
-
-def test_sample_has_the_data_distribution(process: Process) -> None:
-    net = network(process, gaussian(process))
-    x0 = sample(net, process, Condition(), (40_000,), [1], SamplingPlan(40, "heun"))
-    assert x0.mean().item() == pytest.approx(MEAN, abs=0.02)
-    assert x0.std().item() == pytest.approx(STD, rel=0.03)
-
-
-@pytest.mark.parametrize("solver", STEPS)
-def test_partly_noised_start_joins_the_full_run(process: Process, solver: str) -> None:
-    """With one data point, x_t = alpha x0 + t noise is on the full run's path at every step."""
-    x0 = torch.full((2, 3), 0.4)
-    point = network(process, lambda x, t: (x - x0) / over(t, x))
-    for k in (0, 1, 5, 7):
-        plan = SamplingPlan(8, solver, start_index=k)
-        end = sample(point, process, Condition(), (3,), [1, 2], plan, start=x0)
-        torch.testing.assert_close(end, x0, rtol=0, atol=3e-5)
-
-
-def test_partly_noised_start_is_the_corrupted_start(process: Process) -> None:
-    x0, noise = torch.rand(2, 3), noise_like((3,), [1, 2])
-    t = process.grid(8)[5].item()
-    wanted = corrupt(process, x0, noise, torch.full((2,), t))
-    torch.testing.assert_close(begin(process, noise, t, x0), wanted)
-    net, plan = network(process, gaussian(process)), SamplingPlan(8, "heun", start_index=5)
-    end = sample(net, process, Condition(), (3,), [1, 2], plan, start=x0)
-    tail = integrate(process.field(net, Condition()), wanted, process.grid(8)[5:], heun)
-    torch.testing.assert_close(end, tail)
-
-
-def test_longer_videos_are_sampled_in_windows(process: Process) -> None:
-    lengths = []
-    net = network(process, Counted(gaussian(process)))
-
-    def short(x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        lengths.append(x.shape[2])
-        return net(x, t, cond)
-
-    plan = SamplingPlan(5, "heun", overlap=2)
-    long = sample(short, process, Condition(), (1, 13, 2, 2), [3], plan, frames=6)
-    assert set(lengths) == {6}
-    whole = sample(net, process, Condition(), (1, 13, 2, 2), [3], plan)
-    torch.testing.assert_close(long, whole, rtol=1e-4, atol=1e-4)
-
-
-def test_plan_chooses_the_negative_branch() -> None:
-    cond = Condition(ef=torch.tensor([55.0]), frame=torch.ones(1, 1, 2, 2))
-    assert SamplingPlan().negative_of(cond).frame.sum() == 0  # type: ignore[union-attr]
-    only_ef = SamplingPlan(negative=("ef",)).negative_of(cond)
-    assert only_ef.frame is cond.frame
-    assert only_ef.ef.isnan().all()  # type: ignore[union-attr]
-
-
-# ---- refusals -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: SamplingPlan(steps=0), "steps must be at least 1; got 0."),
-        (lambda: SamplingPlan(solver="huen"), "Did you mean heun?"),
-        (lambda: SamplingPlan(scale=-1), "scale must be a number >= 0"),
-        (lambda: SamplingPlan(scale=math.nan), "got nan."),
-        (lambda: SamplingPlan(negative=("efs",)), "Did you mean ef?"),
-        (lambda: SamplingPlan(start_index=25), "start_index must be in [0, 24] for 25 steps"),
-        (lambda: SamplingPlan(overlap=-1), "overlap must be at least 0 frames; got -1."),
-        (lambda: SamplingPlan(churn=Churn()), 'churn needs a one-step solver; use "heun"'),
-        (lambda: Churn(amount=-1), "churn needs amount >= 0"),
-        (lambda: noise_like((2,), [3, -1]), "seeds must be non-negative whole numbers; got -1."),
-        (lambda: windowed(lambda x, t: x, 8, 8), "overlap must be in [0, 7] for 8 frames; got 8."),
-        (lambda: window_starts(5, 8, 2), "the video has 5 frames; the model needs at least 8."),
-    ],
-)
-def test_refusals(make, message: str) -> None:
-    with pytest.raises(InputError) as error:
-        make()
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("plan", "seeds", "start", "message"),
-    [
-        (SamplingPlan(), [1], None, "1 seeds for 2 conditions; give one seed each."),
-        (SamplingPlan(start_index=3), [1, 2], None, "start_index 3 needs a start"),
-        (SamplingPlan(start_index=3), [1, 2], torch.ones(2, 4), "shape (2, 4); it must be (2, 3)"),
-    ],
-)
-def test_sample_refuses(
-    plan: SamplingPlan, seeds: list[int], start: Tensor | None, message: str
-) -> None:
-    cond = Condition(ef=torch.tensor([50.0, 60.0]))
-    with pytest.raises(InputError) as error:
-        sample(lambda x, t, cond: x, RectifiedFlow(), cond, (3,), seeds, plan, start)
-    assert message in str(error.value)
-
-
-# ---- golden traces ------------------------------------------------------------------------------
-
-
-def golden(name: str) -> tuple[dict[str, Tensor], dict]:
-    path = GOLDEN / f"{name}.safetensors"
-    if not path.exists():
-        pytest.skip("golden data are not beside this checkout")
-    from safetensors.torch import load_file
-
-    return load_file(path), json.loads(path.with_suffix(".json").read_text())
-
-
-def test_golden_guided_euler_step() -> None:
-    """The branch velocities follow from scales 0 and 1; scale 2 must then follow from them."""
-    data, about = golden("sampling.tiny")
-    grid, noise = RectifiedFlow().grid(about["steps"]), data["noise"]
-    torch.testing.assert_close(grid.float(), data["timesteps"])
-    first = {s: data[f"first_step.both.scale{s}"] for s in (0, 1, 2)}
-    negative, cond = ((first[s] - noise) / (grid[1] - grid[0]).item() for s in (0, 1))
-    field = guided(lambda x, t: cond, lambda x, t: negative, 2.0)
-    moved, _ = euler(field, noise, grid[0].item(), grid[1].item())
-    torch.testing.assert_close(moved, first[2], **about["tolerance"])
-
-
-def test_golden_dynamic_threshold() -> None:
-    data, about = golden("echodiffusion/edm_math.tiny")
-    x0_hat = data["dynamic_threshold.x"]
-    t = torch.full((len(x0_hat),), 2.0)
-    x = torch.zeros_like(x0_hat)
-    v = thresholded(lambda x, t: (x - x0_hat) / over(t, x))(x, t)
-    torch.testing.assert_close(x - 2 * v, data["dynamic_threshold.out"], **about["tolerance"])
-
-
-def test_golden_churn_levels() -> None:
-    data, about = golden("echodiffusion/edm_math.tiny")
-    for name, schedule in about["schedules"].items():
-        churn, steps = Churn(amount=schedule["S_churn"]), schedule["steps"]
-        sigma = EDM().grid(steps).tolist()
-        gamma = [churn.gamma(s, steps) for s in sigma]
-        raised = [EDM().raised(s, g) for s, g in zip(sigma, gamma, strict=True)]
-        for key, found in (("gamma", gamma), ("sigma_hat", raised)):
-            wanted = data[schedule[key]]
-            torch.testing.assert_close(torch.tensor(found), wanted, **about["tolerance"], msg=name)
-
-
-CLOSED_FORM = ["churn_dynamic", "nochurn_dynamic", "churn_noclamp", "wide_dynamic", "two_steps"]
-CLOSED_FORM += ["full_64", "full_32_churn40"]
-
-
-@pytest.mark.parametrize("name", CLOSED_FORM)
-def test_golden_stochastic_heun(name: str) -> None:
-    """Every denoiser call and the end of EchoDiffusion's sampler on Gaussian data."""
-    data, about = golden("echodiffusion/sampler_closed_form.tiny")
-    case = next(case for case in about["cases"] if case["name"] == name)
-    plan, noise = case["arguments"], data[case["inputs"]["noise"]]
-    mean, std = data["mu"].reshape(1, 3, 1, 1, 1), plan["s"]
-    gauss = lambda x, t: (x - mean) * over(t / (t**2 + std**2), x)  # noqa: E731
-    field = Counted(thresholded(gauss) if plan["clamp"] else gauss)
-    grid = EDM(sigma_data=plan["sigma_data"]).grid(plan["steps"])
-    churn = Churn(amount=plan["S_churn"])
-    step = churned(heun, EDM(), churn, grid, lambda k: noise[k])
-    end = integrate(field, begin(EDM(), noise[0], grid[0].item()), grid, step)
-    found = {
-        "final": (end.clamp(-1, 1) + 1) / 2,
-        "calls_x": torch.stack([x for x, _, _ in field.asked]),
-        "calls_D": torch.stack([x - over(t, x) * v for x, t, v in field.asked]),
-        "calls_sigma": torch.stack([t[0] for _, t, _ in field.asked]),
-    }
-    for key, about_output in case["outputs"].items():
-        wanted = data[about_output["key"]]
-        torch.testing.assert_close(found[key], wanted, **about["tolerance"])
