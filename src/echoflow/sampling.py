@@ -88,8 +88,9 @@ def window_starts(length: int, frames: int, overlap: int) -> list[int]:
     """First frames of the fewest windows that cover `length` and overlap enough, spread evenly."""
     if length < frames:
         raise InputError(f"the video has {length} frames; the model needs at least {frames}.")
-    count = 1 + math.ceil((length - frames) / (frames - overlap))
-    return [round(k * (length - frames) / max(count - 1, 1)) for k in range(count)]
+    last = length - frames
+    strides = math.ceil(last / (frames - overlap))
+    return [0, *(k * last // strides for k in range(1, strides + 1))]
 
 
 def _crossfade(left: Tensor, right: Tensor, start: int) -> Tensor:
