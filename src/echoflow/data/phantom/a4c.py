@@ -17,12 +17,12 @@ def a4c(patient: PhantomPatient, rng: np.random.Generator, contrast: float, tail
     """Paint the view; `contrast` (dB) lightens the tissue outside the heart."""
     sc, heart = patient.scale, patient.ventricle
     apex = rng.uniform(8, 20) * sc
-    tilt = np.deg2rad(rng.normal(2, 7))
+    tilt = np.deg2rad(rng.normal(-1, 6))
     depth = apex + patient.l0 + patient.la_height + rng.uniform(8, 28) * sc
     sector = Sector.draw(rng, depth)
     along = np.array([-np.sin(tilt), np.cos(tilt)])
     across = np.array([np.cos(tilt), np.sin(tilt)])
-    pose = Pose(np.array([rng.normal(1.5, 3) * sc, apex]), np.stack([along, across]))
+    pose = Pose(np.array([rng.normal(7, 3) * sc, apex]), np.stack([along, across]))
     grid = Grid.around(pose.local(sector.rim()))
     canvas = Canvas(grid, rng, pose)
     shape = Chambers(patient, canvas.u, canvas.v, rng)
@@ -120,6 +120,7 @@ def _paint(canvas: Canvas, shape: Chambers, patient: PhantomPatient, contrast: f
     lateral = 1 / (1 + np.exp(-(y - 8) / 6))
     roof = 1 / (1 + np.exp(-(z - shape.roof + 6) / 4))
     canvas.add(12 * np.maximum(0.75 * lateral, roof) * band(shape.outline, 0.8, 2.0))
+    canvas.fill(inter(shape.rv - 3.5 * sc, z - shape.rv_base), -17 + 1.6 * canvas.fine)
     canvas.fill(shape.wall, -20 + 1.6 * canvas.fine + 3 * (1 - shape.side))
     canvas.add(4 * band(shape.lv_open, 1.0, 1.2) * (z < patient.l0))
     atria = union(shape.la, shape.ra)

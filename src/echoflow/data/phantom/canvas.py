@@ -127,7 +127,7 @@ class Canvas:
 
     def background(self, outline: np.ndarray, contrast: float, falloff: float) -> None:
         """Tissue around the heart; it darkens with distance from the outline."""
-        texture = 4.0 * self.wide + 3.2 * self.medium + 2.1 * self.fine
+        texture = 5.5 * self.wide + 3.2 * self.medium + 1.2 * self.fine
         self.level = -31 + contrast + texture - falloff * np.maximum(outline, 0)
 
     def light(self, edges: np.ndarray, gain: float) -> None:
@@ -146,4 +146,4 @@ class Canvas:
         return (10 ** (self.level / 20) * np.exp(tail * self.fine_noise())).astype(np.float32)
 
     def fine_noise(self) -> np.ndarray:
-        return smooth_field(self.rng, self.grid.shape, 1.6)
+        return smooth_field(self.rng, self.grid.shape, 0.8)

@@ -78,6 +78,6 @@ def _papillary(canvas, motion, patient, lv, angle: float, rng) -> None:
     at = float(motion.endocardium(angle, np.array(patient.a0), np.array(0.0))[0]) - 4.2 * sc
     along = canvas.u * np.cos(angle) + canvas.v * np.sin(angle)
     across = canvas.v * np.cos(angle) - canvas.u * np.sin(angle)
-    radii = (0.5 * rng.uniform(7.5, 9.5) * sc, 0.5 * rng.uniform(5.0, 8.5) * sc)
+    radii = (rng.uniform(5.0, 6.5) * sc, rng.uniform(3.8, 5.5) * sc)
     muscle = disk(along, across, (at, 0.0), radii)
     canvas.fill(muscle, -20 + 1.6 * canvas.fine)

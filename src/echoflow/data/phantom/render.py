@@ -22,7 +22,7 @@ from echoflow.data.phantom.style import DEPTHS, LINES, Style
 SIZE = 112
 CHUNK = 4
 WAVENUMBER = 10.5  # rad of speckle phase per mm along the beam
-SECOND_LOOK = 2.6  # rad of decorrelation: independent after the beam
+SECOND_LOOK = 4.0  # rad of decorrelation: independent after the beam
 NOISE_FRAMES = 6
 TAPS = 3, 4  # half widths of the axial and lateral kernels
 
@@ -102,7 +102,7 @@ class Beam:
         axial = (0.14 + 0.48 * ratio) * DEPTHS / sector.radius
         step = np.rad2deg(2 * sector.half_angle) / LINES
         self.axial = _kernel(axial, TAPS[0])
-        self.lateral = _kernel((0.70 + 1.20 * ratio) / step, TAPS[1])
+        self.lateral = _kernel((0.60 + 1.05 * ratio) / step, TAPS[1])
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., 168, 128), smeared along depth and across lines."""

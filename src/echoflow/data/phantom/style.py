@@ -55,7 +55,7 @@ def draw_style(rng: np.random.Generator, depth: float, half_angle: float) -> Sty
     """Settings for a fan of `depth` mm and half angle in rad."""
     haze = min(0.84 * rng.gamma(2.0, 1.0), 2.2)
     return Style(
-        gain=rng.normal(-6.3, 1.27),
+        gain=rng.normal(-3.3, 1.27),
         window=rng.uniform(29.5, 34.9),
         noise=rng.normal(-43.4, 2.9),
         near=-15.7 + 2 * haze,
