@@ -218,7 +218,7 @@ def noise_like(shape: Sequence[int], seeds: Sequence[int], stream: int = 0) -> T
     """Unit Gaussian noise (b, *shape), float32 on the CPU; sample i depends on seeds[i] alone.
 
     Another `stream` of the same seed is independent. NumPy's generator draws, because torch's keeps
-    32 bits of a seed and gives other values for other shapes and processors.
+    only 32 bits of a seed, and its first values change with the shape.
     """
     if any(seed < 0 for seed in seeds):
         raise InputError(f"seeds must be non-negative whole numbers; got {min(seeds)}.")
