@@ -18,7 +18,6 @@ from pathlib import Path
 from echoflow.types import InputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
@@ -128,17 +127,13 @@ def _plain_refusal(shown: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FORBIDDEN:
-            reason = (error.strerror or "refused").lower()
-            raise InputError(
-                f"cannot write {shown}: {reason}; choose a place you may write to."
-            ) from error
+        if _is_full(error):
+            raise _disk_full(shown, Path(shown).expanduser().resolve()) from error
+        reason = (error.strerror or "refused").lower()
         if isinstance(error, (FileExistsError, NotADirectoryError)):
-            raise InputError(
-                f"cannot write {shown}: {error.filename} is a file, not a folder; "
-                "choose another place."
-            ) from error
-        raise
+            reason = "a file has the name of one of its folders"
+        advice = "choose a place you may write to"
+        raise InputError(f"cannot write {shown}: {reason}; {advice}.") from error
 
 
 def _is_full(error: BaseException) -> bool:

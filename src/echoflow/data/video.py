@@ -7,6 +7,7 @@ and, for grey material, the same pixels. PyAV and Pillow are imported when first
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -176,16 +177,25 @@ def _read_image(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
             for picture in _pictures(image):
                 frames.append(_gray_of_rgb(_rgb(picture), gray))
                 delays.append(float(picture.info.get("duration", 0)) or 100.0)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:
         if not frames:
             raise InputError(f"{path} is not an image that can be read; copy it again.") from error
         raise _truncated(path, len(frames), 0) from error
     if len(frames) < 2:
         return frames, STILL_FPS
-    # writers merge equal neighbours into one long frame: give each its share back
-    repeats = np.rint(np.array(delays) / np.median(delays)).astype(int).clip(1)
+    repeats = _repeats(np.array(delays))
     shown = [frame for frame, n in zip(frames, repeats, strict=True) for _ in range(n)]
     return shown, 1000 * len(shown) / sum(delays)
+
+
+def _repeats(delays: np.ndarray) -> np.ndarray:
+    """How many frames each one stands for: writers merge equal neighbours into one long delay.
+
+    The shortest delay is a first guess of the pace, too short by the rounding to 10 ms.
+    """
+    counts = np.floor(delays / delays.min() + 0.4)
+    pace = delays.sum() / counts.sum()
+    return np.rint(delays / pace).astype(int).clip(1)
 
 
 def _pictures(image: Any) -> Iterator[Any]:
