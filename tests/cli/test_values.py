@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from echoflow.cli.values import ef_range, overrides, video_path, views
+from echoflow.cli.values import ef_range, video_path, views
 from echoflow.types import InputError, View
 
 
@@ -44,9 +44,3 @@ def test_only_video_files_are_written() -> None:
     assert video_path(Path("a.GIF")) == Path("a.GIF")
     with pytest.raises(InputError, match=r"\.mp4"):
         video_path(Path("a.mov"))
-
-
-def test_overrides_are_key_value_words() -> None:
-    assert overrides(["a.b=1", "c=x=y"]) == {"a.b": "1", "c": "x=y"}
-    with pytest.raises(InputError, match="key=value"):
-        overrides(["steps"])

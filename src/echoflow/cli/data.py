@@ -19,7 +19,7 @@ def phantom(
     cohort: Annotated[
         str, typer.Option(help="adult, paediatric, dilated, hypertrophic or rwma.")
     ] = "adult",
-    quality: Annotated[int, typer.Option(min=0, help="Image quality, 0 is the best window.")] = 2,
+    quality: Annotated[int, typer.Option(min=1, max=4, help="1 is clean, 4 is poor.")] = 2,
     view: Annotated[
         str, typer.Option(help="A4C, PSAX, PLAX, several with commas, or all.")
     ] = "A4C",
@@ -34,14 +34,14 @@ def phantom(
     from echoflow.data.phantom.layout import write_dynamic
 
     chosen = views(view)
+    asked = {"seed": seed, "cohort": cohort, "frames": frames, "fps": fps, "quality": quality}
     clips = (
-        PhantomPatient.sample(seed, patient, cohort).render(
-            one, frames=frames, fps=fps, quality=quality
-        )
+        PhantomPatient.sample(seed, patient, cohort).render(one, frames, fps, quality=quality)
         for patient in range(n)
         for one in chosen
     )
-    write_dynamic(tqdm(clips, total=n * len(chosen), unit="video"), out)
+    bar = tqdm(clips, total=n * len(chosen), unit="video", disable=None)
+    write_dynamic(bar, out, asked | {"patients": n, "views": [one.name for one in chosen]})
     typer.echo(f"{n * len(chosen)} videos of {n} patients in {out}")
 
 

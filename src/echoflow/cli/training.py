@@ -1,19 +1,26 @@
-"""`echoflow train`: one stage, or a whole recipe."""
+"""`echoflow train`: one recipe, changed or not, into a run folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echoflow.types import InputError
+
+if TYPE_CHECKING:
+    from echoflow.training.recipes import Recipe
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A stage or a recipe by name.")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="Settings to change, as key=value.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE KEY=VALUE", help="A recipe by name, then settings to change."
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings to change.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with a whole recipe.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<recipe>.")] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved recipe and stop.")
@@ -26,4 +33,23 @@ def train(
 
     The run folder keeps the resolved recipe, the metrics and the checkpoints.
     """
-    raise NotImplementedError
+    name, recipe = _recipe(words or [], config)
+    if print_config:
+        typer.echo(recipe.to_yaml(), nl=False)
+        return
+    raise NotImplementedError(name, out, resume)
+
+
+def _recipe(words: list[str], config: Path | None) -> tuple[str, Recipe]:
+    """What to call the run, and the recipe with its settings applied."""
+    from echoflow.training.recipes import RECIPES, named, read
+
+    names = [word for word in words if "=" not in word]
+    if len(names) + (config is not None) != 1:
+        raise InputError(
+            f"give one recipe, by name or with --config; the names are {', '.join(RECIPES)}."
+        )
+    settings = [word for word in words if "=" in word]
+    if config is not None:
+        return config.stem, read(config).changed(settings)
+    return names[0], named(names[0]).changed(settings)

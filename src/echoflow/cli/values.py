@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echoflow.types import InputError, View, check_ef
-
-VIDEO_SUFFIXES = (".mp4", ".gif", ".avi")
+from echoflow.data.video import WRITABLE
+from echoflow.types import InputError, View, check_ef, choose
 
 
 def views(text: str) -> tuple[View, ...]:
@@ -34,17 +33,5 @@ def ef_range(text: str) -> tuple[float, float]:
 
 def video_path(path: Path) -> Path:
     """`path` if its suffix is one of a video that can be written."""
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise InputError(
-            f"--out must end in {', '.join(VIDEO_SUFFIXES)}; got {path.name!r}. Change the suffix."
-        )
+    choose(path.suffix.lower(), WRITABLE, "suffix of --out")
     return path
-
-
-def overrides(words: list[str]) -> dict[str, str]:
-    """`key.sub=value` words as a table, in the order given."""
-    pairs = [word.partition("=") for word in words]
-    wrong = [key for key, equals, _ in pairs if not (key and equals)]
-    if wrong:
-        raise InputError(f"a setting is written key=value; got {wrong[0]!r}.")
-    return {key: value for key, _, value in pairs}
