@@ -30,10 +30,15 @@ IMAGES = (".gif", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
 STILL_FPS = 1.0  # what a single image reports as its frame rate
 
-_PLANAR = ("gray", "yuv4", "yuvj4", "yuva4", "nv12", "nv21")
+_PLANAR = ("gray", "yuv4", "yuvj4", "yuva4")
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG: luma 0..255, not 16..235
 _NEUTRAL = 128  # chroma of grey
 _EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+_THIRD = np.rint(np.arange(3 * 255 + 1) / 3).astype(np.uint8)
+# BT.601 luma in 16-bit fixed point, as JPEG defines it
+_RED = np.arange(256, dtype=np.uint32) * 19595 + 0x8000  # rounds
+_GREEN = np.arange(256, dtype=np.uint32) * 38470
+_BLUE = np.arange(256, dtype=np.uint32) * 7471
 _COMPRESS = np.rint(np.arange(256) * 219 / 255 + 16).astype(np.uint8)
 
 
@@ -146,25 +151,34 @@ def _truncated(path: Path, decoded: int, declared: int) -> InputError:
 
 def _gray(frame: VideoFrame, gray: Gray) -> np.ndarray:
     name = frame.format.name
-    if gray != "luma" or not name.startswith(_PLANAR) or frame.format.components[0].bits != 8:
+    planar = name.startswith(_PLANAR) and frame.format.components[0].bits == 8
+    if not planar or gray == "keep" or (gray == "mean" and not _neutral(frame)):
         return _gray_of_rgb(frame.to_ndarray(format="rgb24"), gray)
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    luma = rows[: frame.height, : frame.width]
+    luma = _plane(frame.planes[0])
     full = name.startswith(("gray", "yuvj")) or frame.color_range == _FULL_RANGE
     return luma.copy() if full else _EXPAND[luma]
+
+
+def _neutral(frame: VideoFrame) -> bool:
+    """Whether a planar frame has no colour: then all three channels equal the luma."""
+    return all((_plane(plane) == _NEUTRAL).all() for plane in frame.planes[1:3])
+
+
+def _plane(plane: Any) -> np.ndarray:
+    """A view (h, w) of the samples of a plane, without the padding of its lines."""
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+        : plane.height, : plane.width
+    ]
 
 
 def _gray_of_rgb(rgb: np.ndarray, gray: Gray) -> np.ndarray:
     """(h, w, 3) -> (h, w), or unchanged for "keep"; equal channels stay exactly as they are."""
     if gray == "keep":
         return rgb
-    wide = rgb.astype(np.uint32)
+    red, green, blue = (rgb[..., channel] for channel in range(3))
     if gray == "mean":
-        return ((wide.sum(-1) + 1) // 3).astype(np.uint8)
-    # BT.601 luma in 16-bit fixed point, as JPEG defines it
-    weighted = 19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2]
-    return ((weighted + 0x8000) >> 16).astype(np.uint8)
+        return _THIRD[red.astype(np.uint16) + green + blue]
+    return ((_RED[red] + _GREEN[green] + _BLUE[blue]) >> 16).astype(np.uint8)
 
 
 def _read_image(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:

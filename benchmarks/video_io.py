@@ -1,0 +1,111 @@
+"""Speed and fidelity of video files: frames per second in and out, PSNR, bytes per frame.
+
+The pixels are phantom clips of the three views. Each figure is the median of several passes in one
+process; writing includes forcing the file to disk. Usage: python benchmarks/video_io.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoflow.data.phantom import PhantomPatient
+from echoflow.data.video import WRITABLE, encode, read_gray, write_video
+from echoflow.types import View
+
+OUT = Path(__file__).parent / "results" / "video_io.json"
+FPS = 50.0
+
+
+def material(frames: int) -> np.ndarray:
+    """(3 * frames, 112, 112) uint8: one patient, one clip per view."""
+    patient = PhantomPatient.sample(0, 0)
+    clips = [patient.render(view, frames=frames, fps=FPS).clip.video for view in View]
+    return np.concatenate(clips)
+
+
+def seconds(work: Callable[[], Any], passes: int) -> float:
+    """Median wall time of a pass."""
+    times = []
+    for _ in range(passes):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float | None:
+    """dB, or None where nothing is lost."""
+    error = float(np.mean((a.astype(float) - b) ** 2))
+    return round(10 * np.log10(255**2 / error), 1) if error else None
+
+
+def row(video: np.ndarray, suffix: str, folder: Path, passes: int) -> dict[str, Any]:
+    """What one format does with the clip."""
+    path = folder / f"clip{suffix}"
+    encoding = seconds(lambda: encode(video, FPS, suffix), passes)
+    writing = seconds(lambda: write_video(path, video, FPS), passes)
+    reading = seconds(lambda: read_gray(path), passes)
+    mean = seconds(lambda: read_gray(path, "mean"), max(1, passes // 2))
+    back, _ = read_gray(path)
+    return {
+        "format": suffix,
+        "encode frames/s": round(len(video) / encoding),
+        "write frames/s": round(len(video) / writing),
+        "read luma frames/s": round(len(video) / reading),
+        "read mean frames/s": round(len(video) / mean),
+        "PSNR dB": psnr(video, back),
+        "bytes/frame": round(path.stat().st_size / len(video)),
+    }
+
+
+def processor() -> str:
+    """The processor by name, where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown processor")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a markdown table."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names)]
+    lines += [["lossless" if row[n] is None else str(row[n]) for n in names] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=128, help="per view")
+    parser.add_argument("--passes", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    video = material(options.frames)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row(video, suffix, Path(folder), options.passes) for suffix in WRITABLE]
+    print(table(rows))
+    options.out.parent.mkdir(exist_ok=True)
+    settings = {
+        "machine": f"{processor()}, {platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in ("av", "pillow", "numpy")},
+        "frames": len(video),
+        "size": list(video.shape[1:]),
+        "passes": options.passes,
+    }
+    options.out.write_text(json.dumps({**settings, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
