@@ -15,7 +15,7 @@ from echoflow.data.phantom.views import build_scene
 from echoflow.types import Clip, InputError, View
 
 ANATOMY, BEAT, NOISE = 1, 2, 3  # purposes of the random streams of a patient
-THROUGH_PLANE = (0.86, 0.32, 1.06)  # speckle phase: rad at sigma 1, rad of respiration, rad / s^.5
+THROUGH_PLANE = (0.95, 0.32, 1.25)  # speckle phase: rad at sigma 1, rad of respiration, rad / s^.5
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PhantomClip:
 def state_of(patient: PhantomPatient, view: View, beats: Cycle) -> State:
     """Geometry, rigid drift and speckle phase of every frame."""
     heart, sigma = patient.ventricle, beats.sigma
-    rest = beats.respiration - beats.respiration[0] * 0
+    rest = beats.respiration
     rocking = patient.rocking * sigma
     drift = np.stack(
         [

@@ -186,7 +186,7 @@ class PhantomPatient:
             lvet_factor=float(np.clip(rng.normal(1, 0.03), 0.9, 1.1)),
             torsion=rng.uniform(4, 11),
             respiration=1.64 * rng.uniform(0.3, 1.6),
-            rocking=3.75 * float(np.clip(rng.normal(1, 0.5), 0, 2)) * scale,
+            rocking=4.2 * float(np.clip(rng.normal(1, 0.5), 0, 2)) * scale,
             papillary=bool(rng.uniform() < 0.5),
             region=region if kind.regional else None,
         )

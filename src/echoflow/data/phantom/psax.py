@@ -36,7 +36,7 @@ def _paint(
     rng: np.random.Generator,
     contrast: float,
 ) -> None:
-    x, y, sc = canvas.u, canvas.v, patient.scale
+    x, y = canvas.u, canvas.v
     theta, r = np.arctan2(y, x), np.hypot(x, y)
     zero = np.array(0.0)
     endo = motion.endocardium(theta, np.array(patient.a0), zero)

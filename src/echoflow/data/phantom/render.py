@@ -22,8 +22,10 @@ from echoflow.data.phantom.style import DEPTHS, LINES, Style
 SIZE = 112
 CHUNK = 4
 WAVENUMBER = 10.5  # rad of speckle phase per mm along the beam
-SECOND_LOOK = 4.0  # rad of decorrelation: independent after the beam
+LOOKS = 3  # compounded intensities
+LOOK_STEP = 4.0  # rad of phase field between looks: independent after the beam
 NOISE_FRAMES = 6
+LEAFLET = 10 ** (-14 / 20)  # amplitude of a valve leaflet
 TAPS = 3, 4  # half widths of the axial and lateral kernels
 
 
@@ -67,7 +69,7 @@ def scan_converter(sector: Sector) -> csr_matrix:
 def sector_mask(sector: Sector) -> np.ndarray:
     """Pixels (112, 112) that the fan covers."""
     x, y = np.meshgrid(np.arange(SIZE) - sector.apex[0], np.arange(SIZE) - sector.apex[1])
-    line = np.abs(np.arctan2(x, y)) < sector.half_angle * (1 - 0 / LINES)
+    line = np.abs(np.arctan2(x, y)) < sector.half_angle
     return line & (np.hypot(x, y) < sector.radius)
 
 
@@ -99,10 +101,10 @@ class Beam:
 
     def __init__(self, sector: Sector) -> None:
         ratio = (np.arange(DEPTHS) + 0.5) / DEPTHS
-        axial = (0.14 + 0.48 * ratio) * DEPTHS / sector.radius
+        axial = (0.12 + 0.55 * ratio) * DEPTHS / sector.radius
         step = np.rad2deg(2 * sector.half_angle) / LINES
         self.axial = _kernel(axial, TAPS[0])
-        self.lateral = _kernel((0.60 + 1.05 * ratio) / step, TAPS[1])
+        self.lateral = _kernel((0.53 + 1.10 * ratio) / step, TAPS[1])
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., 168, 128), smeared along depth and across lines."""
@@ -110,26 +112,26 @@ class Beam:
 
 
 def _material(scene: Scene, rng: np.random.Generator) -> Tensor:
-    """Channels (1, 4, h, w) in the material frame: amplitude, white complex texture, phase field."""
+    """Channels (1, 4, h, w) in the material frame: amplitude, complex texture, phase field."""
     shape = scene.grid.shape
     texture = rng.standard_normal((3, *shape), dtype=np.float32)
     texture[:2] *= 0.5**0.5
     return torch.from_numpy(np.concatenate([scene.amplitude[None], texture]))[None]
 
 
-def _to_segments(points: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Squared distance (t, p) of points (t, p, 2) to the nearest of the polylines (t, n, 3, 2)."""
-    nearest = None
-    for leaf in range(lines.shape[1]):
-        for part in (0, 1):
-            a = lines[:, leaf, part, None].astype(np.float32)
-            d = lines[:, leaf, part + 1, None].astype(np.float32) - a
-            rel = points - a
-            along = (rel * d).sum(-1) / ((d * d).sum(-1) + np.float32(1e-6))
-            rel = rel - np.clip(along, 0, 1)[..., None] * d
-            distance = np.einsum("tpk,tpk->tp", rel, rel)
-            nearest = distance if nearest is None else np.minimum(nearest, distance)
-    assert nearest is not None
+def _to_polyline(u: np.ndarray, v: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Squared distance (t, p) of points (t, p) to the polyline (t, joints, 2) of their frame."""
+    nearest = np.full(u.shape, np.inf, dtype=np.float32)
+    line = line.astype(np.float32)
+    for part in range(line.shape[1] - 1):
+        a = line[:, part, :, None]
+        d = line[:, part + 1, :, None] - a
+        du, dv = u - a[:, 0], v - a[:, 1]
+        along = (du * d[:, 0] + dv * d[:, 1]) / ((d * d).sum(1) + np.float32(1e-6))
+        along = np.clip(along, 0, 1)
+        du -= along * d[:, 0]
+        dv -= along * d[:, 1]
+        nearest = np.minimum(nearest, du * du + dv * dv)
     return nearest
 
 
@@ -147,14 +149,16 @@ class Renderer:
         self.convert = scan_converter(scene.sector)
         self.gain = torch.from_numpy(10 ** (style.gain_map / 20))
         self.clutter = self._clutter(anatomy)
-        noise = rng.standard_normal((NOISE_FRAMES, 4, DEPTHS, LINES), dtype=np.float32)
+        noise = rng.standard_normal((NOISE_FRAMES, 2 * LOOKS, DEPTHS, LINES), dtype=np.float32)
         depth = (np.arange(DEPTHS, dtype=np.float32)[:, None] + 0.5) / DEPTHS
         level = 10 ** ((style.noise - 0.1 * depth**1.5) / 20) * 0.5**0.5
         self.noise = torch.from_numpy(noise * level)
 
     def _clutter(self, rng: np.random.Generator) -> Tensor:
-        """Static clutter (4, 168, 128) of both looks before the beam: near field and haze."""
-        wave = rng.standard_normal((4, DEPTHS, LINES), dtype=np.float32) * np.float32(0.5**0.5)
+        """Static clutter (6, 168, 128) of all looks before the beam: near field and haze."""
+        wave = rng.standard_normal((2 * LOOKS, DEPTHS, LINES), dtype=np.float32) * np.float32(
+            0.5**0.5
+        )
         near = 10 ** (self.style.near / 20) * self.style.reverberation
         haze = np.float32(10 ** (self.style.haze / 20))
         return torch.from_numpy((wave * np.sqrt(near**2 + haze**2)).astype(np.float32))
@@ -164,37 +168,32 @@ class Renderer:
         frames = len(state.sigma)
         picks = self.rng.integers(0, NOISE_FRAMES, frames), self.rng.integers(0, LINES, frames)
         near = self._near_leaflets(state)
-        level = [
-            self._decibels(state.frames(part), picks[0][part], picks[1][part], near)
-            for part in (slice(i, i + CHUNK) for i in range(0, 1, CHUNK))
-        ]
-        gain = self._auto_gain(level[0][:1])
+        gain = None
         out = np.zeros((frames, SIZE, SIZE), dtype=np.uint8)
         for start in range(0, frames, CHUNK):
             part = slice(start, start + CHUNK)
-            db = (
-                level[0]
-                if start == 0
-                else self._decibels(state.frames(part), picks[0][part], picks[1][part], near)
-            )
-            grey = self._display(db + gain).reshape(len(db), -1).numpy()
+            level = self._decibels(state.frames(part), picks[0][part], picks[1][part], near)
+            if gain is None:
+                gain = self._auto_gain(level[:1])
+            grey = self._display(level + gain).reshape(len(level), -1).numpy()
             out[part] = np.rint(self.convert @ grey.T).T.reshape(-1, SIZE, SIZE)
         return out
 
-    def _near_leaflets(self, state: State) -> np.ndarray | None:
-        """Indices of the fan samples that a leaflet may cover in some frame."""
+    def _near_leaflets(self, state: State) -> list[np.ndarray]:
+        """Per leaflet, the indices of the fan samples that it may cover in some frame."""
         if self.scene.leaflets is None:
-            return None
+            return []
         lines = self.scene.leaflets(state)
-        reach = 4 * self.scene.leaf_width + np.abs(state.drift).max() * 1.5
-        hit = np.zeros(len(self.fan), dtype=bool)
+        drift = np.abs(self.scene.pose.turned(state.drift)).max(0)
+        out = []
         for leaf in range(lines.shape[1]):
             corners = lines[:, leaf].reshape(-1, 2)
+            reach = 4 * self.scene.leaf_width + drift
             low, high = corners.min(0) - reach, corners.max(0) + reach
-            hit |= ((self.fan > low) & (self.fan < high)).all(-1)
-        return np.flatnonzero(hit)
+            out.append(np.flatnonzero(((self.fan > low) & (self.fan < high)).all(-1)))
+        return out
 
-    def _decibels(self, state: State, pick, roll, near: np.ndarray | None) -> Tensor:
+    def _decibels(self, state: State, pick, roll, near: list[np.ndarray]) -> Tensor:
         """Echo intensity in dB (t, 168, 128) of a few frames."""
         sampled, delay = self._warped(state, near)
         amplitude, real, imag, field = (sampled[:, c] for c in range(4))
@@ -203,10 +202,10 @@ class Renderer:
             [self.noise[p].roll(int(r), -1) for p, r in zip(pick, roll, strict=True)]
         )
         echoes = self.beam(echoes + self.clutter) + noise
-        power = (echoes * echoes).sum(1) * 0.5
+        power = (echoes * echoes).sum(1) / LOOKS
         return 10 * torch.log10(power + 1e-9)
 
-    def _warped(self, state: State, near: np.ndarray | None) -> tuple[Tensor, Tensor]:
+    def _warped(self, state: State, near: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Material channels (t, 4, 168, 128) seen now, and the displacement along the beam, mm."""
         grid = self.scene.grid
         drift = self.scene.pose.turned(state.drift).astype(np.float32)
@@ -223,33 +222,34 @@ class Renderer:
             self.material, where, mode="bilinear", padding_mode="border", align_corners=True
         )
         sampled = sampled.view(4, len(u), DEPTHS, LINES).transpose(0, 1)
-        if near is not None and self.scene.leaflets is not None:
-            self._draw_leaflets(sampled, u, v, state, near)
+        self._draw_leaflets(sampled, u, v, state, near)
         return sampled, torch.from_numpy(delay).view(-1, DEPTHS, LINES)
 
-    def _draw_leaflets(self, sampled: Tensor, u, v, state: State, near: np.ndarray) -> None:
+    def _draw_leaflets(self, sampled: Tensor, u, v, state: State, near: list[np.ndarray]) -> None:
         """Brighten the amplitude channel along the leaflets, in place."""
-        assert self.scene.leaflets is not None
-        points = np.stack([u[:, near], v[:, near]], -1)
-        squared = _to_segments(points, self.scene.leaflets(state))
-        level = 10 ** (-14 / 20) / (1 + squared / self.scene.leaf_width**2) ** 2
-        drawn = torch.from_numpy(level.astype(np.float32))
+        if self.scene.leaflets is None:
+            return
+        lines = self.scene.leaflets(state)
         amplitude = sampled[:, 0].reshape(len(u), -1)
-        index = torch.from_numpy(near)
-        amplitude[:, index] = torch.maximum(amplitude[:, index], drawn)
+        for leaf, where in enumerate(near):
+            squared = _to_polyline(u[:, where], v[:, where], lines[:, leaf])
+            level = np.float32(LEAFLET) / (1 + squared / np.float32(self.scene.leaf_width**2)) ** 2
+            index = torch.from_numpy(where)
+            drawn = torch.maximum(amplitude[:, index], torch.from_numpy(level))
+            amplitude[:, index] = drawn
         sampled[:, 0] = amplitude.view(-1, DEPTHS, LINES)
 
     def _speckle(self, amplitude, real, imag, field, delay, phase: np.ndarray) -> Tensor:
-        """Two complex looks (t, 4, 168, 128): real and imaginary parts of each."""
+        """Complex looks (t, 6, 168, 128): real and imaginary parts of each."""
         turn = torch.from_numpy(phase.astype(np.float32)).view(-1, 1, 1)
         angle = WAVENUMBER * delay + turn * field
         real, imag = real * amplitude, imag * amplitude
-        out = torch.empty(len(amplitude), 4, DEPTHS, LINES)
-        for look in (0, 1):
+        out = torch.empty(len(amplitude), 2 * LOOKS, DEPTHS, LINES)
+        for look in range(LOOKS):
             cos, sin = torch.cos(angle), torch.sin(angle)
             torch.mul(real, cos, out=out[:, 2 * look]).addcmul_(imag, sin, value=-1)
             torch.mul(real, sin, out=out[:, 2 * look + 1]).addcmul_(imag, cos)
-            angle = angle + SECOND_LOOK * field
+            angle = angle + LOOK_STEP * field
         return out
 
     def _auto_gain(self, level: Tensor) -> float:

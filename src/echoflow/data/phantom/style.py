@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, zoom
 
 from echoflow.types import InputError
 
@@ -33,8 +33,8 @@ class Style:
     haze: float
     gain_map: np.ndarray
     reverberation: np.ndarray
-    floor: float = -42.5
-    gamma: float = 1.05
+    floor: float = -42.9
+    gamma: float = 1.08
     tail: float = 0.25
 
     def at_quality(self, quality: int) -> Style:
@@ -55,11 +55,11 @@ def draw_style(rng: np.random.Generator, depth: float, half_angle: float) -> Sty
     """Settings for a fan of `depth` mm and half angle in rad."""
     haze = min(0.84 * rng.gamma(2.0, 1.0), 2.2)
     return Style(
-        gain=rng.normal(-3.3, 1.27),
-        window=rng.uniform(29.5, 34.9),
-        noise=rng.normal(-43.4, 2.9),
+        gain=rng.normal(-2.9, 1.27),
+        window=rng.uniform(30.3, 35.7),
+        noise=rng.normal(-42.9, 2.9),
         near=-15.7 + 2 * haze,
-        haze=-51.6 + 5 * haze,
+        haze=-52.4 + 5 * haze,
         gain_map=_gain_map(rng, depth, half_angle),
         reverberation=_arcs(rng, depth),
     )
@@ -71,12 +71,20 @@ def _wander(rng: np.random.Generator, count: int, width: float, sd: float) -> np
     return sd * 2**0.5 * np.pi**0.25 * width**0.5 * curve[int(3 * width) :][:count]
 
 
+def _patches(rng: np.random.Generator) -> np.ndarray:
+    """Smooth unit field (168, 128) of regional attenuation, about a third of the fan wide."""
+    coarse = zoom(rng.standard_normal((6, 6)), (8, 8), order=3, mode="nearest")
+    smooth = zoom(coarse, (DEPTHS / 48, LINES / 48), order=1, mode="nearest")
+    return smooth / (smooth.std() + 1e-6)
+
+
 def _gain_map(rng: np.random.Generator, depth: float, half_angle: float) -> np.ndarray:
     """Static gain in dB (168, 128): TGC, lateral gain, edge drop-out, a shadow, the near field."""
     r = (np.arange(DEPTHS)[:, None] + 0.5) / DEPTHS * depth
     theta = np.rad2deg(((np.arange(LINES) + 0.5) / LINES * 2 - 1) * half_angle)[None, :]
     gain = 2 - 3.5 * r / depth - 16 * np.exp(-((r / 5) ** 2))
     gain = gain + _wander(rng, DEPTHS, 22, 2.1)[:, None] + _wander(rng, LINES, 9, 0.95)[None]
+    gain = gain + 3 * _patches(rng)
     for side in (-1, 1):
         edge = np.rad2deg(half_angle) - side * theta
         gain = gain - rng.uniform(0, 14) * np.exp(-((edge / rng.uniform(4, 10)) ** 2))

@@ -124,5 +124,5 @@ class Ventricle:
         return radius * np.sqrt(g2) * self.regional(zeta, phi, sigma)
 
     def centre(self, zeta: np.ndarray) -> np.ndarray:
-        """Sideways shift of the centre line in mm; disks stay perpendicular to the straight axis."""
+        """Sideways shift of the centre line in mm; disks stay perpendicular to the axis."""
         return 4 * self.bend * zeta * (1 - zeta)
