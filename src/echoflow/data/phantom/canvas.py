@@ -17,7 +17,7 @@ TEXEL = 0.8  # mm
 
 @dataclass(frozen=True)
 class Pose:
-    """Place of the local frame: origin (2,) in mm and axes (2, 2), rows = u and v in probe frame."""
+    """Place of the local frame: origin (2,) in mm; axes (2, 2), its rows u and v, probe frame."""
 
     origin: np.ndarray
     axes: np.ndarray
@@ -66,7 +66,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], width: float)
     noise /= noise.std() + 1e-6
     if factor > 1:
         scale = [(n + 1) / m for n, m in zip(shape, coarse, strict=True)]
-        noise = zoom(noise, scale, order=1, mode="nearest", grid_mode=False)
+        noise = np.asarray(zoom(noise, scale, order=1, mode="nearest", grid_mode=False))
     return noise[: shape[0], : shape[1]].astype(np.float32)
 
 

@@ -109,7 +109,7 @@ def cycle(
     sigma, mitral, aortic = (np.zeros(len(time)) for _ in range(3))
     for index in np.unique(beat):
         here = beat == index
-        phases = Phases.of(onsets[index + 1] - onsets[index], heart_rate, lvet_factor)
+        phases = Phases.of(float(onsets[index + 1] - onsets[index]), heart_rate, lvet_factor)
         tau = np.maximum(time[here] - onsets[index], 0)
         sigma[here] = contraction(tau, phases, e_fraction)
         mitral[here], aortic[here] = valves(tau, phases)

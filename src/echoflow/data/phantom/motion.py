@@ -137,13 +137,13 @@ class ShortAxisMotion:
         return ux * material, uy * material
 
     def _ring(self, ux, uy, radius, sigma) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        level = float(profile32(self.heart, np.float32(self.level)))
+        level = float(profile32(self.heart, np.asarray(self.level, dtype=F32)))
         oval = np.sqrt(F32(level) * (1 + F32(4 * self.heart.kappa) * ux * uy))
         mean, half = (self.walls[0] + self.walls[1]) / 2, (self.walls[1] - self.walls[0]) / 2
         now = oval * radius
         if self.heart.region is not None:
             phi0 = self.heart.region.phi0
             weight = (1 + ux * F32(np.cos(phi0)) + uy * F32(np.sin(phi0))) / 2
-            peak = F32(self.heart.w0 * self.heart.region.envelope(np.float64(self.level)))
+            peak = F32(self.heart.w0 * self.heart.region.envelope(np.asarray(self.level)))
             now = now * (1 + sigma * peak * weight)
         return now, oval * F32(self.heart.a0), F32(mean) + F32(half) * ux

@@ -74,7 +74,7 @@ def _wander(rng: np.random.Generator, count: int, width: float, sd: float) -> np
 def _patches(rng: np.random.Generator) -> np.ndarray:
     """Smooth unit field (168, 128) of regional attenuation, about a third of the fan wide."""
     coarse = zoom(rng.standard_normal((6, 6)), (8, 8), order=3, mode="nearest")
-    smooth = zoom(coarse, (DEPTHS / 48, LINES / 48), order=1, mode="nearest")
+    smooth = np.asarray(zoom(coarse, (DEPTHS / 48, LINES / 48), order=1, mode="nearest"))
     return smooth / (smooth.std() + 1e-6)
 
 

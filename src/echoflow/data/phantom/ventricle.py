@@ -112,7 +112,7 @@ class Ventricle:
     def regional(self, zeta: np.ndarray, phi: np.ndarray | float, sigma: np.ndarray) -> np.ndarray:
         """Relative radius due to the region, broadcast over its arguments."""
         if self.region is None:
-            return np.float32(1)
+            return np.ones((), dtype=np.float32)
         weight = (1 + np.cos(np.asarray(phi) - self.region.phi0)) / 2
         return 1 + sigma * self.w0 * self.region.envelope(zeta) * weight
 
