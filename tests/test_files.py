@@ -105,6 +105,15 @@ def test_a_really_full_device(tmp_path):
     assert everything(tmp_path) == []
 
 
+def test_full_disk_names_the_outermost_target(tmp_path):
+    def nested() -> None:
+        with new_folder(tmp_path / "whole") as work, atomic_file(work / "part"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"disk full while writing \S+/whole: "):
+        nested()
+
+
 def test_other_errors_pass_through(tmp_path):
     with pytest.raises(FileNotFoundError), new_folder(tmp_path / "out"):
         (tmp_path / "none").read_text()

@@ -140,6 +140,8 @@ def _is_full(error: BaseException) -> bool:
     """Whether the disk (or quota) is exhausted; native writers only say so in their message."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
+    if isinstance(error, InputError):  # a file inside said so: name the whole instead
+        return error.__cause__ is not None and _is_full(error.__cause__)
     return isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error)
 
 
