@@ -19,6 +19,7 @@ from echoflow.evaluation import (
     sweep,
 )
 from echoflow.latents import LatentSpace, LatentStats
+from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.sampling import SamplingPlan, noise_like
 from echoflow.synthesis import DatasetPlan, synthesise
 from echoflow.types import Clip, InputError, Split, View
@@ -125,14 +126,9 @@ def test_adherence_asks_for_anatomies_of_every_view() -> None:
 
 
 def test_reconstruction_is_per_frame_and_counts_what_it_saw() -> None:
-    from diffusers import AutoencoderKL
-
     torch.manual_seed(0)
-    down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
-    avae = AutoencoderKL(
-        down_block_types=down, up_block_types=up, block_out_channels=(8, 8), norm_num_groups=4
-    )
-    space = LatentSpace(avae.eval(), LatentStats(torch.zeros(4), torch.ones(4)))
+    avae = build_avae(AVAEConfig(channels=2, widths=(8, 8), layers=1, groups=4))
+    space = LatentSpace(avae.eval(), LatentStats(torch.zeros(2), torch.ones(2)))
     clips = [clip(20.0, View.A4C), clip(60.0, View.A4C)]
     report = reconstruction(space, clips, every=4)
     assert report.n == 4

@@ -23,8 +23,9 @@ def cavity(video: NDArray[np.uint8], prior: Mask, margin: int = 7) -> Mask:
     """The dark cavity in every frame: bool (t, h, w) of a video (t, h, w) that starts at ED.
 
     `prior` (h, w) is the mask asked for at frame 0. A frame's cavity is what is darker than midway
-    between the middle of the prior and the wall around it, within `margin` px of the prior, joined
-    to its core, without holes.
+    between the middle of the prior and the wall around it, joined to its core, without holes. At
+    frame 0 it may reach `margin` px beyond the prior. In later frames the base moves up and an
+    atrium fills the prior from below, so there the cavity ends where it meets what floods in.
     """
     if video.ndim != 3 or prior.shape != video.shape[1:] or not prior.any():
         raise InputError(
@@ -32,10 +33,24 @@ def cavity(video: NDArray[np.uint8], prior: Mask, margin: int = 7) -> Mask:
             f"{prior.shape} with {int(prior.sum())} pixels set."
         )
     smooth = ndimage.gaussian_filter(video.astype(np.float32), (0.7, _BLUR, _BLUR))
-    near = _grown(prior, margin // 2)
+    near, core = _grown(prior, margin // 2), _core(prior)
     level = _level(smooth[0], prior, near)
-    core = _core(prior)
-    return np.stack([_blob((frame < level) & near, core) for frame in smooth])
+    first = _blob((smooth[0] < level) & near, core)
+    basins = np.where(core, 1, 0) + np.where(_grown(first | prior, 1), 0, 2)
+    later = [_blob((frame < level) & _basin(frame, basins), core) for frame in smooth[1:]]
+    return np.stack([first, *later])
+
+
+def end_systole(found: Mask) -> int:
+    """Frame of the smallest cavity in `found` (t, h, w) that is not empty; 0 when all are."""
+    areas = found.sum(axis=(1, 2))
+    return int(np.where(areas > 0, areas, areas.max() + 1).argmin())
+
+
+def _basin(frame: NDArray[np.float32], basins: NDArray[np.int_]) -> Mask:
+    """Where water from the core arrives first: watershed of the grey levels from two sources."""
+    levels = np.clip(frame, 0, 255).astype(np.uint8)
+    return np.asarray(ndimage.watershed_ift(levels, basins.astype(np.int16))) == 1
 
 
 def _core(prior: Mask) -> Mask:

@@ -64,28 +64,18 @@ def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> 
     figure, axes = _sheet(6.4, 3.4)
     values = {name: np.asarray(v, float) for name, v in groups.items() if np.size(v)}
     everything = np.concatenate([*values.values(), list(taus.values())])
-    bins = np.linspace(everything.min() - 0.02, 1.0, 41).tolist()
+    low, high = everything.min(), everything.max()
+    bins = np.linspace(low, high, 31).tolist()
     for (name, v), colour in zip(values.items(), (*COLOURS, INK), strict=False):
         weights = np.full(len(v), 100.0 / len(v))
         axes.hist(
             v, bins, weights=weights, color=colour, alpha=0.45, label=f"{name} (n = {len(v)})"
         )
         axes.hist(v, bins, weights=weights, color=colour, histtype="step", lw=1.2)
-    top = axes.get_ylim()[1]
-    for i, (name, tau) in enumerate(taus.items()):
-        axes.axvline(tau, color=INK, lw=1.2, ls="--")
-        axes.annotate(
-            f"tau {name} {tau:.3f}",
-            (tau, top * (0.97 - 0.09 * i)),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=8,
-            color=INK,
-        )
+    for (name, tau), style in zip(taus.items(), ("--", "-.", ":"), strict=False):
+        axes.axvline(tau, color=INK, lw=1.2, ls=style, label=f"tau {name} {tau:.4f}")
     axes.set(xlabel="correlation with the nearest training patient", ylabel="share (%)")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return _png(figure)
 
 
@@ -102,20 +92,25 @@ def area_curves(curves: Mapping[str, ArrayLike], fps: float) -> bytes:
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], titles: Sequence[str]
+    rows: Sequence[Sequence[NDArray[np.uint8]]],
+    names: Sequence[str],
+    titles: Sequence[Sequence[str]],
 ) -> bytes:
-    """Grey pictures (h, w) in rows, a name at the left of each row and a title above columns."""
+    """Grey pictures (h, w) in rows, a name left of each row, titles above the pictures of a row.
+
+    `titles[i]` belongs to row i and may be empty.
+    """
     columns = max(len(row) for row in rows)
     figure, grid = _grid(len(rows), columns)
-    for i, row in enumerate(rows):
-        for j in range(columns):
-            axes = grid[i][j]
+    for axes_row, row, name, words in zip(grid, rows, names, titles, strict=True):
+        for axes in axes_row:
             axes.set(xticks=[], yticks=[])
-            if j < len(row):
-                axes.imshow(row[j], cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
-            if i == 0 and j < len(titles):
-                axes.set_title(titles[j], fontsize=8, color="white")
-        grid[i][0].set_ylabel(names[i], fontsize=9, color="white")
+            axes.set_frame_on(False)
+        for axes, picture in zip(axes_row, row, strict=False):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+        for axes, word in zip(axes_row, words, strict=False):
+            axes.set_title(word, fontsize=8, color="white", pad=3)
+        axes_row[0].set_ylabel(name, fontsize=9, color="white")
     return _png(figure, facecolor="black")
 
 

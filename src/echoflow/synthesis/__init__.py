@@ -10,11 +10,12 @@ Everything about sample i follows from (plan.seed, i) alone. A larger `n` append
 """
 
 from echoflow.synthesis.dataset import Progress, synthesise
-from echoflow.synthesis.masks import MaskSource, given_masks, phantom_masks
+from echoflow.synthesis.masks import UNSEEN, MaskSource, given_masks, phantom_masks
 from echoflow.synthesis.plan import DatasetPlan, Item, sample_seed
 from echoflow.synthesis.samples import Anatomy, Engine, Regressor, Sample, accepted, generate
 
 __all__ = [
+    "UNSEEN",
     "Anatomy",
     "DatasetPlan",
     "Engine",

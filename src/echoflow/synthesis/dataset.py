@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from echoflow.data.manifest import Manifest, video_path
-from echoflow.data.masks import area, ed_es, mask_tracing
+from echoflow.data.masks import mask_tracing
 from echoflow.data.video import write_video
 from echoflow.files import new_folder
-from echoflow.metrics.cavity import cavity
+from echoflow.metrics.cavity import cavity, end_systole
 from echoflow.synthesis.masks import MaskSource, phantom_masks
 from echoflow.synthesis.plan import DatasetPlan
 from echoflow.synthesis.samples import Anatomy, Engine, Sample, generate
@@ -54,20 +54,15 @@ def synthesise(
 
 
 def traced(video: np.ndarray, mask: np.ndarray) -> dict[int, np.ndarray]:
-    """Tracings (21, 4) of the end-diastolic and end-systolic frame, found by cavity area.
+    """Tracings (21, 4) of frame 0, which is end-diastole, and of end-systole.
 
-    End-diastole is frame 0, where the mask asked for is known to hold; its tracing is that of the
-    cavity found there, or of the mask itself where no cavity can be seen.
+    They follow the cavity that can be seen, found with the asked mask as a prior; the mask itself
+    stands in where none can. The layout wants two frames also of a heart that does not beat: then
+    the second is the last one.
     """
     found = cavity(video, mask)
-    areas = area(found)
-    if not areas.all():  # no beating cavity in sight: the mask stands in, and the areas are equal
-        found, areas = np.broadcast_to(mask, video.shape), np.full(len(video), int(mask.sum()))
-    ed, es = ed_es(areas)
-    return {
-        ed: mask_tracing(found[ed]),
-        (es if es != ed else len(video) - 1): mask_tracing(found[es]),
-    }
+    es = end_systole(found) or len(video) - 1
+    return {frame: mask_tracing(found[frame] if found[frame].any() else mask) for frame in (0, es)}
 
 
 def _write_sample(sample: Sample, fps: float, root: Path) -> Record:

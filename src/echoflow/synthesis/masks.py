@@ -12,7 +12,10 @@ MaskSource = Callable[[View, int], np.ndarray]
 """(view, seed) -> LV cavity at end-diastole, bool (h, w)."""
 
 
-def phantom_masks(cohort: str = "adult", seed: int = 1) -> MaskSource:
+UNSEEN = 1  # the phantom population that no shipped model was trained on
+
+
+def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:
     """Masks of phantom patients that nobody trained on: the candidate's seed is the patient."""
     from echoflow.data.phantom import PhantomPatient
 

@@ -1,0 +1,159 @@
+"""What a quickstart run measures on the dataset it has just written.
+
+The ruler is the phantom. Every synthetic video has a *twin*: the phantom heart whose mask it was
+asked to follow, rendered at the EF asked for. What the twins score is the best that can be hoped.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from echoflow.data.manifest import Manifest
+from echoflow.data.phantom import PhantomPatient
+from echoflow.data.pixels import to_float
+from echoflow.data.video import read_gray
+from echoflow.evaluation import ASKED, Sweep, finder_dice, obedience, regressor_error
+from echoflow.latents import LatentSpace
+from echoflow.metrics.clinical import Regression, regression
+from echoflow.metrics.image import flicker, frame_correlations, roughness
+from echoflow.metrics.report import Report
+from echoflow.privacy import PrivacyFilter, Verdict, rejection_rate
+from echoflow.synthesis import UNSEEN, Engine
+from echoflow.types import Clip, View
+
+STEADINESS = {"flicker": flicker, "roughness": roughness}
+
+
+class Studio(Engine, Protocol):
+    """A pipeline that can also encode pictures."""
+
+    space: LatentSpace
+
+
+@dataclass(frozen=True)
+class Made:
+    """A dataset in memory, with its phantom twins and, per picture, its mask (n, h, w)."""
+
+    manifest: Manifest
+    videos: np.ndarray
+    masks: np.ndarray
+    twins: tuple[Clip, ...]
+    rejected: tuple[float, ...]
+
+    @property
+    def views(self) -> list[View]:
+        return [record.view for record in self.manifest.records]
+
+    def column(self, name: str) -> list[str]:
+        """One of the further columns of FileList.csv, in the order of the rows."""
+        return [self.manifest.extras[record.uid][name] for record in self.manifest.records]
+
+    @classmethod
+    def read(cls, root: Path) -> Made:
+        """Reads a dataset that `synthesise` wrote with phantom masks, and renders its twins."""
+        manifest = Manifest.read(root)
+        videos = [read_gray(manifest.video(record))[0] for record in manifest.records]
+        masks = [
+            read_gray(root / "Masks" / f"{record.uid}.png")[0][0] > 127
+            for record in manifest.records
+        ]
+        with (root / "rejections.csv").open() as file:
+            rejected = tuple(float(row["ReIdScore"]) for row in csv.DictReader(file))
+        return cls(manifest, np.stack(videos), np.stack(masks), _twins(manifest), rejected)
+
+
+def _twins(manifest: Manifest) -> tuple[Clip, ...]:
+    clips = []
+    for record in manifest.records:
+        row = manifest.extras[record.uid]
+        heart = PhantomPatient.sample(UNSEEN, int(row["Seed"])).with_ef(float(row[ASKED]))
+        clips.append(heart.render(record.view, record.frames, record.fps, phase=0.0).clip)
+    return tuple(clips)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the page shows. `steady` and `dice`: (synthetic, twins) by name."""
+
+    made: Made
+    asked: np.ndarray
+    measured: np.ndarray
+    obeyed: Regression
+    floor: Report
+    steady: Mapping[str, tuple[float, float]]
+    dice: tuple[float, float]
+    unseen: tuple[Verdict, ...]
+    swept: Sweep
+    taus: Mapping[str, float]
+
+    def reports(self) -> list[Report]:
+        """The same numbers for programs."""
+        n = len(self.asked)
+        settings = {"frames": int(self.made.videos.shape[1]), "fps": self.made.twins[0].fps}
+        steady = {
+            f"{who}_{name}": pair[i]
+            for name, pair in self.steady.items()
+            for i, who in enumerate(("synthetic", "phantom"))
+        }
+        dice = {"synthetic_dice": self.dice[0], "phantom_dice": self.dice[1]}
+        privacy = {
+            "candidates_rejected": float(len(self.made.rejected)),
+            "unseen_rejected_percent": rejection_rate(self.unseen),
+        }
+        return [
+            Report("obedience", self.obeyed.metrics("ef_"), n, settings),
+            self.floor,
+            self.swept.report(settings),
+            Report("steadiness", steady, n, settings),
+            Report("adherence", dice, n, settings),
+            Report("privacy", privacy, n + len(self.made.rejected), settings),
+        ]
+
+
+def measure(studio: Studio, made: Made, swept: Sweep) -> Findings:
+    """All measurements of one dataset."""
+    asked, measured, _ = obedience(made.manifest)
+    truth = np.stack([clip.video for clip in made.twins])
+    return Findings(
+        made=made,
+        asked=asked,
+        measured=measured,
+        obeyed=regression(asked, measured),
+        floor=regressor_error(studio.regressor, made.twins),
+        steady={
+            name: (_mean(score, made.videos), _mean(score, truth))
+            for name, score in (*STEADINESS.items(), ("frame correlation", _correlation))
+        },
+        dice=(
+            float(finder_dice(made.videos[:, 0], made.masks).mean()),
+            float(finder_dice(truth[:, 0], made.masks).mean()),
+        ),
+        unseen=tuple(unseen_verdicts(studio, made.twins)),
+        swept=swept,
+        taus=_taus(studio.privacy),
+    )
+
+
+def unseen_verdicts(studio: Studio, clips: Sequence[Clip]) -> list[Verdict]:
+    """The filter on the first frames of hearts that no model has seen: its false alarms."""
+    frames = torch.from_numpy(np.stack([clip.video[0] for clip in clips]))
+    return studio.privacy.verdicts(studio.space.draw(studio.space.encode(to_float(frames))))
+
+
+def _taus(privacy: PrivacyFilter) -> Mapping[str, float]:
+    return privacy.tau if isinstance(privacy.tau, Mapping) else {"": privacy.tau}
+
+
+def _mean(score, videos: np.ndarray) -> float:
+    return float(np.mean([score(video) for video in videos]))
+
+
+def _correlation(video: np.ndarray) -> float:
+    return float(frame_correlations(video).mean())

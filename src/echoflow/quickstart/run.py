@@ -1,0 +1,95 @@
+"""The quickstart itself: make, measure, tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from echoflow.evaluation import Sweep, sweep
+from echoflow.files import new_folder
+from echoflow.metrics.page import to_html, to_markdown
+from echoflow.quickstart.evidence import Made, Studio, measure
+from echoflow.quickstart.story import Run, page, pictures
+from echoflow.synthesis import (
+    DatasetPlan,
+    Progress,
+    accepted,
+    phantom_masks,
+    sample_seed,
+    synthesise,
+)
+
+Say = Callable[[str], None]
+
+EFS = (15.0, 30.0, 45.0, 60.0, 75.0)
+
+
+def quickstart(
+    out: str | Path,
+    say: Say = lambda line: None,
+    progress: Progress = lambda done, total: None,
+    weights: str = "nano",
+    plan: DatasetPlan | None = None,
+) -> Path:
+    """Writes everything to the new folder `out` and returns the page, `out/report.html`."""
+    from echoflow.pipeline import load
+
+    with _timed("loading", clock := {}):
+        studio = load(weights)
+    return tell(studio, out, say, progress, weights, plan or DatasetPlan(), clock)
+
+
+def tell(
+    studio: Studio,
+    out: str | Path,
+    say: Say,
+    progress: Progress,
+    weights: str,
+    plan: DatasetPlan,
+    clock: dict[str, float],
+) -> Path:
+    """`quickstart` with a pipeline that is already there."""
+    with new_folder(out) as work:
+        say(f"Making {plan.n} videos ...")
+        with _timed("dataset", clock):
+            synthesise(studio, plan, work / "dataset", progress=progress)
+        say("Sweeping the EF of one heart ...")
+        with _timed("sweep", clock):
+            swept = sweep_first(studio, plan)
+        say("Measuring ...")
+        with _timed("measuring", clock):
+            found = measure(studio, Made.read(work / "dataset"), swept)
+        with _timed("pictures", clock):
+            images = pictures(found)
+        for name, data in images.items():
+            (work / name).write_bytes(data)
+        content = page(found, images, Run(weights, clock))
+        (work / "report.html").write_text(to_html(content), encoding="utf-8")
+        (work / "report.md").write_text(to_markdown(content), encoding="utf-8")
+        reports = [json.loads(report.to_json()) for report in found.reports()]
+        (work / "report.json").write_text(json.dumps(reports, indent=2) + "\n")
+    done = Path(out) / "report.html"
+    say(
+        f"Done in {sum(clock.values()):.0f} s. Open {done} in a browser, or read "
+        f"{done.with_suffix('.md')}; the dataset is in {Path(out) / 'dataset'}."
+    )
+    return done
+
+
+def sweep_first(studio: Studio, plan: DatasetPlan) -> Sweep:
+    """The first accepted heart of the plan at every EF of `EFS`."""
+    hearts = accepted(studio, plan, [0], phantom_masks())[0]
+    seeds = [sample_seed(plan.seed, 3, heart.index) for heart in hearts]
+    return sweep(studio, torch.stack([heart.z for heart in hearts]), EFS, seeds, plan.motion)
+
+
+@contextmanager
+def _timed(name: str, clock: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    clock[name] = time.perf_counter() - start
