@@ -1,0 +1,202 @@
+"""Training sources: in-memory videos and latents that give batches by index.
+
+A source is deterministic: the batch follows from the indices and the random generator alone, so a
+resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from echoflow.condition import Condition
+from echoflow.data.pixels import to_float
+from echoflow.data.shards import Latents
+from echoflow.types import Batch, InputError, Record
+
+
+class Source(Protocol):
+    """Something to train on."""
+
+    def __len__(self) -> int: ...
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The examples at `index`, their random choices made with `rng`."""
+        ...
+
+
+class BatchStream(Dataset[Batch]):
+    """The global batches of a run by step: item k depends on (seed, k) only, never on history."""
+
+    def __init__(self, source: Source, batch: int, seed: int, rank: int = 0, world: int = 1):
+        if len(source) < 1:
+            raise InputError("the training source is empty.")
+        if batch % world:
+            raise InputError(f"a batch of {batch} cannot be shared by {world} processes.")
+        self.source, self.size, self.seed = source, batch, seed
+        self.rank, self.world = rank, world
+
+    def __getitem__(self, step: int) -> Batch:
+        index = self._indices(step)[self.rank :: self.world]
+        return self.source.batch(index, np.random.default_rng([self.seed, step, self.rank]))
+
+    def _indices(self, step: int) -> np.ndarray:
+        """Positions step * batch ... of an endless row of shuffled epochs."""
+        n = len(self.source)
+        position = np.arange(step * self.size, (step + 1) * self.size)
+        epochs = {
+            epoch: np.random.default_rng([self.seed, 2**31, epoch]).permutation(n)
+            for epoch in np.unique(position // n).tolist()
+        }
+        return np.array([epochs[p // n][p % n] for p in position.tolist()])
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Single frames of videos (n, t, h, w) uint8, for the A-VAE: x (b, 1, h, w) in [-1, 1]."""
+
+    videos: np.ndarray
+    uids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        frames = self.videos[index, rng.integers(self.videos.shape[1], size=len(index))]
+        x = torch.from_numpy(to_float(frames))[:, None]
+        return Batch(x, Condition(), tuple(self.uids[i] for i in index.tolist()))
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """Whole pixel clips with their EF, for regression: x (b, t, h, w) in [-1, 1].
+
+    `frames` in a row are cut from a random place, the last possible one if not `augment`; with it a
+    clip is also shifted by up to 6 pixels and its gain and contrast are changed.
+    """
+
+    videos: np.ndarray
+    records: Sequence[Record]
+    frames: int
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        if self.videos.shape[1] < self.frames:
+            raise InputError(
+                f"clips of {self.frames} frames are needed; these videos have "
+                f"{self.videos.shape[1]}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        last = self.videos.shape[1] - self.frames
+        starts = rng.integers(last + 1, size=len(index)) if self.augment else [last] * len(index)
+        cut = [self.videos[i, s : s + self.frames] for i, s in zip(index, starts, strict=True)]
+        x = torch.from_numpy(to_float(np.stack(cut)))
+        if self.augment:
+            x = torch.stack([_augmented(clip, rng) for clip in x])
+        ef = torch.tensor([_known_ef(self.records[i]) for i in index])
+        return Batch(x, Condition(ef=ef), tuple(self.records[i].uid for i in index))
+
+
+@dataclass(frozen=True)
+class AnatomySource:
+    """Single latent frames with view and LV mask, for the LIFM: x (b, c, h, w)."""
+
+    latents: Latents
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        frame = rng.integers(self.latents.moments.shape[1], size=(len(index), 1))
+        x = self.latents.draw(index, frame, rng)[:, 0]
+        masks = self.latents.masks
+        if masks is None:
+            mask = torch.zeros(len(index), 1, *x.shape[-2:])
+        else:
+            mask = masks[torch.from_numpy(index)[:, None], torch.from_numpy(frame)].float()
+        views = torch.tensor([int(self.latents.records[i].view) for i in index])
+        return Batch(x, Condition(view=views, mask=mask), _uids(self.latents, index))
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Latent clips with an anatomy frame and the EF, for the LVFM: x (b, c, t, h, w).
+
+    The anatomy is never among the target frames. `anatomy="first"` takes the first frame of the
+    video and the `frames` after it (gated loops, which start at end-diastole); "outside" takes a
+    random window and any frame outside it.
+    """
+
+    latents: Latents
+    frames: int
+    anatomy: Literal["first", "outside"] = "outside"
+
+    def __post_init__(self) -> None:
+        length = self.latents.moments.shape[1]
+        if length < self.frames + 1:
+            raise InputError(
+                f"clips of {self.frames} frames and an anatomy frame need videos of at least "
+                f"{self.frames + 1} frames; these have {length}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        rows = np.stack([self._frames(rng) for _ in index])
+        z = self.latents.draw(index, rows, rng)
+        ef = torch.tensor([_known_ef(self.latents.records[i]) for i in index])
+        clip = z[:, 1:].transpose(1, 2).contiguous()
+        return Batch(clip, Condition(ef=ef, frame=z[:, 0]), _uids(self.latents, index))
+
+    def _frames(self, rng: np.random.Generator) -> np.ndarray:
+        """The anatomy frame, then the target frames."""
+        if self.anatomy == "first":
+            return np.arange(self.frames + 1)
+        length = self.latents.moments.shape[1]
+        start = int(rng.integers(length - self.frames + 1))
+        window = np.arange(start, start + self.frames)
+        return np.concatenate([[rng.choice(np.setdiff1d(np.arange(length), window))], window])
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Two frames of each video, for re-identification: x (2b, c, h, w), firsts then seconds."""
+
+    latents: Latents
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        length = self.latents.moments.shape[1]
+        frames = np.stack([rng.choice(length, 2, replace=False) for _ in index])
+        z = self.latents.draw(index, frames, rng)
+        uids = _uids(self.latents, index)
+        return Batch(torch.cat([z[:, 0], z[:, 1]]), Condition(), uids + uids)
+
+
+def _uids(latents: Latents, index: np.ndarray) -> tuple[str, ...]:
+    return tuple(latents.records[i].uid for i in index)
+
+
+def _known_ef(record: Record) -> float:
+    if record.ef is None:
+        raise InputError(f"video {record.uid} has no EF; this training needs one for every video.")
+    return record.ef
+
+
+def _augmented(clip: Tensor, rng: np.random.Generator) -> Tensor:
+    dy, dx = rng.integers(-6, 7, size=2)
+    clip = torch.roll(clip, (int(dy), int(dx)), dims=(-2, -1))
+    contrast, gain = rng.uniform(0.85, 1.15), rng.normal(0, 0.05)
+    return ((clip + 1) * contrast + gain - 1).clamp(-1, 1)

@@ -1,0 +1,102 @@
+"""Training the networks that judge: re-identification and the EF regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from echoflow.training.recipes import ReIdOptions
+from echoflow.training.task import Logs, Loss
+from echoflow.types import Batch
+
+
+class ReIdTask:
+    """Same patient or not, from pairs of latent frames (EchoFlow eq. 19-22).
+
+    A batch holds two frames of every patient. The pair loss asks the released head about each
+    pair and one wrong pair; the contrast asks that the correlation of features, which is what the
+    filter thresholds, picks the right partner out of the whole batch.
+    """
+
+    def __init__(self, net: nn.Module, options: ReIdOptions, held_out: Sequence[Batch]) -> None:
+        self.nets: dict[str, nn.Module] = {"net": net}
+        self.options = options
+        self.held_out = held_out
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+        net = self.nets[player]
+        features = net(disturbed(batch.x, rng)).float()
+        a, b = features.chunk(2)
+        pair = pair_loss(getattr(net, "module", net), a, b)
+        contrast = contrast_loss(a, b, self.options.temperature)
+        total = self.options.pair * pair + self.options.contrast * contrast
+        return Loss(total, {"pair": pair.item(), "contrast": contrast.item()})
+
+    @torch.no_grad()
+    def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
+        """How often a held-out frame finds its partner first, in percent."""
+        net = averaged["net"]
+        device = next(net.parameters()).device
+        hits = []
+        for batch in self.held_out:
+            a, b = net(batch.x.to(device)).chunk(2)
+            found = (unit(a) @ unit(b).T).argmax(dim=1)
+            hits.append((found == torch.arange(len(a), device=device)).float().mean())
+        return {"val/top1": 100.0 * float(torch.stack(hits).mean())}
+
+
+def pair_loss(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+    """Binary cross-entropy of `net.match` on right pairs and on pairs one row off."""
+    right, wrong = net.match(a, b), net.match(a, b.roll(1, 0))  # type: ignore[operator]
+    one, zero = torch.ones_like(right), torch.zeros_like(wrong)
+    bce = F.binary_cross_entropy_with_logits
+    return 0.5 * (bce(right, one) + bce(wrong, zero))
+
+
+def contrast_loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018) on Pearson correlations, both ways."""
+    logits = unit(a) @ unit(b).T / temperature
+    target = torch.arange(len(a), device=a.device)
+    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows centred and scaled to length one, so that products are Pearson correlations."""
+    return F.normalize(x - x.mean(dim=1, keepdim=True), dim=1)
+
+
+def disturbed(z: Tensor, rng: Generator) -> Tensor:
+    """Latents with a little noise and shifted by up to one cell: a copy stays a copy."""
+    noise = 0.1 * torch.randn(z.shape, generator=rng).to(z)
+    dy, dx = torch.randint(-1, 2, (2,), generator=rng).tolist()
+    return torch.roll(z + noise, (dy, dx), dims=(-2, -1))
+
+
+class RegressionTask:
+    """EF from a clip, by a Huber loss in percent."""
+
+    def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
+        self.nets: dict[str, nn.Module] = {"net": net}
+        self.held_out = held_out
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+        predicted = self.nets[player](batch.x).float()
+        assert batch.cond.ef is not None
+        loss = F.huber_loss(predicted / 10, batch.cond.ef.float() / 10, delta=1.0)
+        mae = (predicted - batch.cond.ef).abs().mean().item()
+        return Loss(loss, {"mae": mae})
+
+    @torch.no_grad()
+    def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
+        """MAE in points and R2 on held-out clips."""
+        net = averaged["net"]
+        device = next(net.parameters()).device
+        pairs = [(net(b.x.to(device)).cpu(), b.cond.ef) for b in self.held_out]
+        predicted = torch.cat([p for p, _ in pairs]).double()
+        true = torch.cat([ef for _, ef in pairs if ef is not None]).double()
+        error = predicted - true
+        r2 = 1 - float(error.square().sum() / (true - true.mean()).square().sum())
+        return {"val/mae": float(error.abs().mean()), "val/r2": r2}

@@ -1,0 +1,133 @@
+"""From a recipe to a task and its source: which network learns what from which data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echoflow.data.clips import (
+    AnatomySource,
+    ClipSource,
+    FrameSource,
+    PairSource,
+    Source,
+    VideoSource,
+)
+from echoflow.data.manifest import Manifest
+from echoflow.data.shards import Latents
+from echoflow.data.sources import open_source
+from echoflow.data.video import read_gray
+from echoflow.networks import zoo
+from echoflow.networks.avae import AVAEConfig
+from echoflow.networks.dit import FMiTConfig, FMvTConfig
+from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+from echoflow.training.autoencoder import AutoencoderTask
+from echoflow.training.downstream import RegressionTask, ReIdTask
+from echoflow.training.fit import Progress, fit
+from echoflow.training.generation import FlowTask
+from echoflow.training.recipes import Recipe, Stage
+from echoflow.training.task import Task
+from echoflow.types import Batch, InputError, Record, Split
+
+HELD_OUT = 256  # examples in a fixed validation set
+
+Assembled = tuple[Task, Source]
+
+MODELS: dict[Stage, type] = {
+    "avae": AVAEConfig,
+    "lifm": FMiTConfig,
+    "lvfm": FMvTConfig,
+    "reid": ReIdConfig,
+    "ef": EFRegressorConfig,
+}
+
+
+def train(
+    recipe: Recipe,
+    run: str | Path,
+    resume: bool = False,
+    progress: Progress = lambda step, logs: None,
+) -> Path:
+    """Train what the recipe says; see `fit` for what the run folder gets."""
+    torch.manual_seed(recipe.engine.seed)
+    task, source = assemble(recipe)
+    return fit(task, source, recipe, run, resume, progress)
+
+
+def assemble(recipe: Recipe) -> Assembled:
+    """The untrained task and the training source of a recipe."""
+    config = zoo.config_of(recipe.model)
+    if not isinstance(config, MODELS[recipe.stage]):
+        raise InputError(
+            f"stage {recipe.stage} cannot train {recipe.model}, a {type(config).__name__[:-6]}."
+        )
+    builders: dict[Stage, Callable[[Recipe], Assembled]] = {
+        "avae": _avae,
+        "lifm": _lifm,
+        "lvfm": _lvfm,
+        "reid": _reid,
+        "ef": _ef,
+    }
+    return builders[recipe.stage](recipe)
+
+
+def load_videos(manifest: Manifest, records: tuple[Record, ...]) -> np.ndarray:
+    """Every video of `records` in memory, (n, t, h, w) uint8; all must have one shape."""
+    shapes = {(r.frames, r.height, r.width) for r in records}
+    if len(shapes) != 1:
+        found = ", ".join("x".join(map(str, s)) for s in sorted(shapes)[:3]) or "no videos"
+        raise InputError(
+            f"{manifest.root}: training in memory needs videos of one shape; found {found}."
+        )
+    videos = np.empty((len(records), *shapes.pop()), np.uint8)
+    for row, record in enumerate(records):
+        videos[row] = read_gray(manifest.video(record))[0]
+    return videos
+
+
+def _avae(recipe: Recipe) -> Assembled:
+    manifest = open_source(recipe.data)
+    train, val = manifest.of(Split.TRAIN), manifest.of(Split.VAL)
+    source = FrameSource(load_videos(manifest, train), tuple(r.uid for r in train))
+    held = FrameSource(load_videos(manifest, val), tuple(r.uid for r in val))
+    frames = _fixed(held)[0].x
+    return AutoencoderTask(zoo.build(recipe.model), recipe.avae, frames), source
+
+
+def _lifm(recipe: Recipe) -> Assembled:
+    source = AnatomySource(Latents.read(recipe.data, Split.TRAIN))
+    held = AnatomySource(Latents.read(recipe.data, Split.VAL))
+    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 64)), source
+
+
+def _lvfm(recipe: Recipe) -> Assembled:
+    frames, anatomy = recipe.flow.frames, recipe.flow.anatomy
+    source = ClipSource(Latents.read(recipe.data, Split.TRAIN), frames, anatomy)
+    held = ClipSource(Latents.read(recipe.data, Split.VAL), frames, anatomy)
+    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 16)[:6]), source
+
+
+def _reid(recipe: Recipe) -> Assembled:
+    source = PairSource(Latents.read(recipe.data, Split.TRAIN))
+    held = PairSource(Latents.read(recipe.data, Split.VAL))
+    return ReIdTask(zoo.build(recipe.model), recipe.reid, _fixed(held)), source
+
+
+def _ef(recipe: Recipe) -> Assembled:
+    manifest = open_source(recipe.data)
+    train, val = manifest.of(Split.TRAIN), manifest.of(Split.VAL)
+    config = zoo.config_of(recipe.model)
+    assert isinstance(config, EFRegressorConfig)
+    source = VideoSource(load_videos(manifest, train), train, config.frames, augment=True)
+    held = VideoSource(load_videos(manifest, val), val, config.frames)
+    return RegressionTask(zoo.build(recipe.model), _fixed(held, 16)), source
+
+
+def _fixed(source: Source, batch: int = HELD_OUT) -> list[Batch]:
+    """The first `HELD_OUT` examples of a source, always the same, in batches."""
+    rng = np.random.default_rng(0)
+    index = np.random.default_rng(1).permutation(len(source))[:HELD_OUT]
+    return [source.batch(part, rng) for part in np.array_split(index, max(1, len(index) // batch))]
