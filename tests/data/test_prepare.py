@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from echoflow.data.manifest import Manifest
-from echoflow.data.prepare import Window, load_clip, load_file
+from echoflow.data.prepare import Window, load_clip, load_file, load_mask
 from echoflow.data.sources import folder
 from echoflow.data.video import write_video
 from echoflow.types import InputError, Split, View
@@ -88,6 +88,22 @@ def test_a_still_image_is_held(tmp_path):
 def test_clips_are_grey(tmp_path):
     with pytest.raises(InputError, match="a clip is grey"):
         load_file(tmp_path / "x.avi", Window(gray="keep"))
+
+
+def test_masks_from_image_files(tmp_path):
+    mask = np.arange(112 * 112).reshape(112, 112) % 5 == 0
+    Image.fromarray(mask).save(tmp_path / "bits.png")
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "bytes.png")
+    Image.fromarray(mask.astype(np.uint8) * 100).save(tmp_path / "grey.png")
+    for name in ("bits.png", "bytes.png"):
+        assert (load_mask(tmp_path / name) == mask).all()
+    with pytest.raises(InputError, match=r"grey\.png: a mask must hold only 0 and 1.*got 0, 100"):
+        load_mask(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"must be 28x28 pixels"):
+        load_mask(tmp_path / "bits.png", 28)
+    write_video(tmp_path / "film.gif", ramp(3), 10)
+    with pytest.raises(InputError, match="has 3 frames; a mask is a single image"):
+        load_mask(tmp_path / "film.gif")
 
 
 @pytest.mark.skipif(not POOL, reason="needs the clip pool")

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from echoflow.data.manifest import Manifest
+from echoflow.data.masks import check_mask
 from echoflow.data.resample import resample_time, resize, square
 from echoflow.data.video import Gray, read_gray
 from echoflow.types import Clip, InputError, Record, Split, View
@@ -56,6 +57,17 @@ def load_file(
     video, told = _grey(Path(path), window)
     video, rate = fit(video, fps or told, window, str(path))
     return Clip(Path(path).stem, video, rate, view, "file", Split.TEST)
+
+
+def load_mask(path: str | Path, size: int = 112) -> np.ndarray:
+    """A user's mask from an image file, bool (size, size); see `check_mask` for what is refused."""
+    video, _ = read_gray(path)
+    if len(video) > 1:
+        raise InputError(f"{path} has {len(video)} frames; a mask is a single image.")
+    try:
+        return check_mask(video[0], size, size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def fit(video: np.ndarray, fps: float, window: Window, name: str) -> tuple[np.ndarray, float]:
