@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_engine import FRAMES, RADIUS, TinyEngine, disc, disc_mask, engine
+from tiny_engine import FRAMES, RADIUS, TinyEngine, disc, disc_mask, engine, untrained_space
 
 from echoflow.data.manifest import Manifest
 from echoflow.evaluation import (
@@ -18,8 +18,6 @@ from echoflow.evaluation import (
     regressor_error,
     sweep,
 )
-from echoflow.latents import LatentSpace, LatentStats
-from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.sampling import SamplingPlan, noise_like
 from echoflow.synthesis import DatasetPlan, synthesise
 from echoflow.types import Clip, InputError, Split, View
@@ -126,9 +124,7 @@ def test_adherence_asks_for_anatomies_of_every_view() -> None:
 
 
 def test_reconstruction_is_per_frame_and_counts_what_it_saw() -> None:
-    torch.manual_seed(0)
-    avae = build_avae(AVAEConfig(channels=2, widths=(8, 8), layers=1, groups=4))
-    space = LatentSpace(avae.eval(), LatentStats(torch.zeros(2), torch.ones(2)))
+    space = untrained_space()
     clips = [clip(20.0, View.A4C), clip(60.0, View.A4C)]
     report = reconstruction(space, clips, every=4)
     assert report.n == 4

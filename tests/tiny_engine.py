@@ -1,22 +1,26 @@
 """A pipeline small enough for a law: real tensors, real filter, no training.
 
-Anatomies are noise drawn round a disc, a video shrinks the disc as the EF asks, and the regressor
-measures the disc. Each function treats samples one by one, as the real stages do.
+Anatomies are noise, a video is a disc that shrinks as the EF asks, and the regressor measures the
+disc. Each function treats samples one by one, as the real stages do.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
+from echoflow.latents import LatentSpace, LatentStats
+from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan, noise_like
 from echoflow.types import View
 
-SIDE, FRAMES, RADIUS = 48, 8, 14.0
+SIDE, FRAMES, RADIUS = 112, 8, 26.0
 
 
 def disc(radius: float) -> np.ndarray:
@@ -29,7 +33,7 @@ def disc_mask(view: View, seed: int) -> np.ndarray:
 
 
 def embed(z: Tensor) -> Tensor:
-    return rearrange(z, "b c h w -> b (c h w)")
+    return rearrange(adaptive_avg_pool2d(z, 6), "b c h w -> b (c h w)")
 
 
 def strangers(n: int = 20) -> Gallery:
@@ -37,10 +41,20 @@ def strangers(n: int = 20) -> Gallery:
     return Gallery(features, tuple(f"0X{i:016X}" for i in range(n)))
 
 
+def untrained_space() -> LatentSpace:
+    torch.manual_seed(0)
+    avae = build_avae(AVAEConfig(channels=2, widths=(8, 8), layers=1, groups=4)).eval()
+    return LatentSpace(avae, LatentStats(torch.zeros(2), torch.ones(2)))
+
+
 @dataclass
 class TinyEngine:
     privacy: PrivacyFilter
     fps: float = 16.0
+
+    @cached_property
+    def space(self) -> LatentSpace:
+        return untrained_space()
 
     def regressor(self, video: Tensor) -> Tensor:
         dark = (video < 100).sum(dim=(-2, -1)).double()

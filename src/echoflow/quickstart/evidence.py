@@ -34,7 +34,8 @@ STEADINESS = {"flicker": flicker, "roughness": roughness}
 class Studio(Engine, Protocol):
     """A pipeline that can also encode pictures."""
 
-    space: LatentSpace
+    @property
+    def space(self) -> LatentSpace: ...
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,14 @@ Regressor = Callable[[Tensor], Tensor]
 class Engine(Protocol):
     """What synthesis needs of a pipeline."""
 
-    fps: float
-    privacy: PrivacyFilter
-    regressor: Regressor
+    @property
+    def fps(self) -> float: ...
+
+    @property
+    def privacy(self) -> PrivacyFilter: ...
+
+    @property
+    def regressor(self) -> Regressor: ...
 
     def anatomies(
         self, views: Sequence[View], masks: Tensor | None, seeds: Sequence[int], plan: SamplingPlan
