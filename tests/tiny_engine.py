@@ -6,7 +6,6 @@ disc. Each function treats samples one by one, as the real stages do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ class TinyEngine:
     privacy: PrivacyFilter
     fps: float = 16.0
 
-    @cached_property
+    @property
     def space(self) -> LatentSpace:
         return untrained_space()
 
