@@ -90,11 +90,15 @@ class LatentSpace:
                 f"decode takes (b, {self.channels}, h, w) or (b, {self.channels}, t, h, w); "
                 f"got {tuple(z.shape)}."
             )
-        flat = z if z.ndim == 4 else rearrange(z, "b c t h w -> (b t) c h w")
-        raw = self.stats.restore(flat.float().to(self.device))
+        if z.ndim == 4:
+            return torch.cat([self._pixels(one[None]) for one in z])
+        return torch.stack([self._pixels(rearrange(one, "c t h w -> t c h w")) for one in z])
+
+    def _pixels(self, z: Tensor) -> Tensor:
+        """One sample's frames (t, c, h, w); never mixed with another's, so that bits are its own."""
+        raw = self.stats.restore(z.float().to(self.device))
         parts = [self.avae.decode(part).sample for part in raw.split(self.chunk)]  # type: ignore
-        pixels = to_uint8(torch.cat(parts).mean(dim=1))
-        return pixels if z.ndim == 4 else rearrange(pixels, "(b t) h w -> b t h w", b=len(z))
+        return to_uint8(torch.cat(parts).mean(dim=1))
 
 
 @torch.no_grad()
