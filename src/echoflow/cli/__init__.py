@@ -69,10 +69,10 @@ def _run(argv: Sequence[str] | None) -> int:
         app(args=None if argv is None else list(argv), prog_name="echoflow")
     except SystemExit as end:  # typer ends every call this way, also the successful ones
         if end.code == 130:
-            typer.echo("Interrupted; nothing unfinished was kept.", err=True)
+            typer.echo("Interrupted; what was unfinished is removed, checkpoints stay.", err=True)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing unfinished was kept.", err=True)
+        typer.echo("Interrupted; what was unfinished is removed, checkpoints stay.", err=True)
         return 130
     except Exception as error:
         sentence = explain(error)

@@ -2,53 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoflow.cli.values import views
+from echoflow.cli.progress import bar, counted
+from echoflow.cli.values import ef_range, names, views
+
+if TYPE_CHECKING:
+    from echoflow.data.manifest import Manifest
+    from echoflow.data.prepare import Window
+    from echoflow.data.shards import Labelled
 
 
 def phantom(
     out: Annotated[Path, typer.Option(help="New folder for the dataset.")],
     n: Annotated[int, typer.Option(min=1, help="Patients; each gives one video per view.")] = 200,
     frames: Annotated[int, typer.Option(min=1, help="Frames per video.")] = 64,
-    fps: Annotated[float, typer.Option(min=1.0, help="Frames per second.")] = 50.0,
+    fps: Annotated[float, typer.Option(min=1, max=1000, help="Frames per second.")] = 50.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
     cohort: Annotated[
-        str, typer.Option(help="adult, paediatric, dilated, hypertrophic or rwma.")
+        str,
+        typer.Option(help="adult, paediatric, dilated, hypertrophic, rwma; several with commas."),
     ] = "adult",
-    quality: Annotated[int, typer.Option(min=1, max=4, help="1 is clean, 4 is poor.")] = 2,
     view: Annotated[
         str, typer.Option(help="A4C, PSAX, PLAX, several with commas, or all.")
     ] = "A4C",
+    ef: Annotated[
+        str | None, typer.Option(help="Percent, such as 15:75, instead of the cohort's own.")
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=4, help="1 is clean, 4 is poor.")] = 2,
+    gated: Annotated[
+        bool, typer.Option("--gated", help="Start every video at the R wave (end-diastole).")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the files do not change.")] = 1,
 ) -> None:
     """Write a dataset of simulated hearts.
 
     The layout is that of EchoNet-Dynamic, with the exact truth beside it.
     """
-    from tqdm import tqdm
-
-    from echoflow.data.phantom import PhantomPatient
     from echoflow.data.phantom.layout import write_dynamic
+    from echoflow.data.phantom.population import Population
 
-    chosen = views(view)
-    asked = {"seed": seed, "cohort": cohort, "frames": frames, "fps": fps, "quality": quality}
-    clips = (
-        PhantomPatient.sample(seed, patient, cohort).render(one, frames, fps, quality=quality)
-        for patient in range(n)
-        for one in chosen
+    hearts = Population(
+        patients=n,
+        seed=seed,
+        cohorts=names(cohort),
+        views=views(view),
+        frames=frames,
+        fps=fps,
+        quality=quality,
+        phase=0.0 if gated else None,
+        ef=ef_range(ef) if ef else None,
     )
-    bar = tqdm(clips, total=n * len(chosen), unit="video", disable=None)
-    write_dynamic(bar, out, asked | {"patients": n, "views": [one.name for one in chosen]})
-    typer.echo(f"{n * len(chosen)} videos of {n} patients in {out}")
+    write_dynamic(counted(hearts.clips(workers), len(hearts), "video"), out, hearts.spec())
+    typer.echo(f"{len(hearts)} videos of {n} patients in {out}")
 
 
 def encode(
-    source: Annotated[Path, typer.Argument(help="A dataset in the EchoNet-Dynamic layout.")],
+    source: Annotated[Path, typer.Argument(help="A dataset, or a folder of videos.")],
     out: Annotated[Path, typer.Option(help="New folder for the latents.")],
-    weights: Annotated[str, typer.Option(help="A bundle by name or folder.")] = "nano",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames per video; default all.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(min=1, help="Rate; default the video's own.")] = None,
+    weights: Annotated[str, typer.Option(help="A bundle by name, or an A-VAE folder.")] = "nano",
 ) -> None:
     """Encode videos to latents, ready for training."""
-    raise NotImplementedError
+    from echoflow.data.prepare import Window
+    from echoflow.data.shards import encode_clips
+    from echoflow.data.sources import open_source
+    from echoflow.metrics.report import fingerprint
+    from echoflow.networks import zoo
+
+    manifest = open_source(source)
+    window = Window(frames=frames, fps=fps)
+    with bar("video") as progress:
+        encode_clips(
+            _labelled(manifest, window),
+            zoo.load(weights),
+            out,
+            fingerprint(Path(weights)),
+            progress=lambda done: progress(done, len(manifest.records)),
+        )
+    typer.echo(f"{len(manifest.records)} videos encoded in {out}")
+
+
+def _labelled(manifest: Manifest, window: Window) -> Iterator[Labelled]:
+    """Every clip in its window, with its LV masks where a phantom's truth lies beside it."""
+    from echoflow.data.phantom.layout import read_truth, truth_path
+    from echoflow.data.prepare import load_clip
+    from echoflow.data.resample import resample_time
+
+    for record in manifest.records:
+        clip = load_clip(manifest, record, window)
+        truth, masks = truth_path(manifest.root, record.uid), None
+        if truth.is_file():
+            masks = resample_time(read_truth(truth).mask, record.fps, clip.fps, len(clip.video))
+        yield clip, masks

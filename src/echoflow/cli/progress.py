@@ -1,10 +1,12 @@
-"""The one progress bar: on stderr, and only where somebody watches."""
+"""The progress bar: on stderr, and only where somebody watches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """(done, in all)."""
 
@@ -21,3 +23,11 @@ def bar(unit: str) -> Iterator[Progress]:
             shown.update(done - shown.n)
 
         yield update
+
+
+def counted(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+    """The items, moving a bar as they are taken."""
+    with bar(unit) as update:
+        for done, item in enumerate(items, 1):
+            yield item
+            update(done, total)

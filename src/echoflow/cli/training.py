@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echoflow.cli.progress import bar
 from echoflow.types import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,16 @@ def train(
     if print_config:
         typer.echo(recipe.to_yaml(), nl=False)
         return
-    raise NotImplementedError(name, out, resume)
+    from echoflow.training.stages import train as run
+
+    with bar("step") as progress:
+        done = run(
+            recipe,
+            out or Path("runs") / name,
+            resume,
+            progress=lambda step, logs: progress(step, recipe.engine.steps),
+        )
+    typer.echo(f"{name} is trained; the run is in {done}")
 
 
 def _recipe(words: list[str], config: Path | None) -> tuple[str, Recipe]:

@@ -8,11 +8,16 @@ from echoflow.data.video import WRITABLE
 from echoflow.types import InputError, View, check_ef, choose
 
 
+def names(text: str) -> tuple[str, ...]:
+    """The words between commas."""
+    return tuple(word.strip() for word in text.split(","))
+
+
 def views(text: str) -> tuple[View, ...]:
     """`A4C`, `A4C,PLAX` or `all`, in the order given and without repeats."""
     if text.lower() == "all":
         return tuple(View)
-    return tuple(dict.fromkeys(View.parse(name.strip()) for name in text.split(",")))
+    return tuple(dict.fromkeys(View.parse(name) for name in names(text)))
 
 
 def ef_range(text: str) -> tuple[float, float]:
