@@ -5,7 +5,7 @@ disc. Each function treats samples one by one, as the real stages do.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ def untrained_space() -> LatentSpace:
 class TinyEngine:
     privacy: PrivacyFilter
     fps: float = 16.0
+    anatomy: SamplingPlan = field(default_factory=SamplingPlan)
+    motion: SamplingPlan = field(default_factory=SamplingPlan)
 
     @property
     def space(self) -> LatentSpace:
@@ -60,12 +62,16 @@ class TinyEngine:
         return (100 * (1 - (dark.amin(1) / dark.amax(1)) ** 1.5)).float()
 
     def anatomies(
-        self, views: Sequence[View], masks: Tensor | None, seeds: Sequence[int], plan: SamplingPlan
+        self,
+        views: Sequence[View],
+        masks: Tensor | None,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
     ) -> Tensor:
         return noise_like((2, 6, 6), seeds)
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan
+        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
     ) -> Tensor:
         beat = 0.5 - 0.5 * torch.cos(torch.arange(FRAMES) * 2 * torch.pi / FRAMES)
         scale = (1 - ef[:, None] / 100 * beat) ** (1 / 3)

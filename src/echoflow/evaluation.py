@@ -80,7 +80,7 @@ def adherence(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Report:
     for view in dict.fromkeys(a.view for a in anatomies):
         chosen = [s for s, a in zip(scores, anatomies, strict=True) if a.view is view]
         metrics[f"dice_{view.name}"] = float(np.mean(chosen))
-    settings = {"seed": plan.seed, **_plan_settings(plan.anatomy)}
+    settings = {"seed": plan.seed, **_plan_settings(plan.anatomy or engine.anatomy)}
     return Report("adherence", metrics, len(anatomies), settings)
 
 
@@ -111,7 +111,7 @@ def sweep(
     anatomies: Tensor,
     efs: Sequence[float],
     seeds: Sequence[int],
-    plan: SamplingPlan,
+    plan: SamplingPlan | None = None,
 ) -> Sweep:
     """Animates every anatomy (b, c, h, w) at every EF from one motion seed each.
 

@@ -96,7 +96,7 @@ def beat(found: Findings, columns: int = 8) -> bytes:
             (i for i, other in enumerate(made.views) if other is view),
             key=lambda i: -abs(found.asked[i] - 60),
         )
-        rows += [list(made.videos[index][frames]), list(made.twins[index].video[frames])]
+        rows += [list(made.videos[index][frames]), list(made.twins[index].video[1:][frames])]
         names += [view.name, "phantom"]
     times = [f"{frame / made.twins[0].fps:.2f} s" for frame in frames]
     return figures.contact_sheet(rows, names, [times, *([] for _ in rows[1:])])

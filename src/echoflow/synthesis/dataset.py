@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,9 @@ def synthesise(
     `masks` defaults to phantom patients that no model was trained on. `InputError`: the folder is
     taken, the disk is full, or the filter rejects `plan.patience` candidates in a row.
     """
+    plan = replace(
+        plan, anatomy=plan.anatomy or engine.anatomy, motion=plan.motion or engine.motion
+    )
     rejected: list[Anatomy] = []
     records: list[Record] = []
     extras: dict[str, dict[str, str]] = {}

@@ -12,7 +12,7 @@ MaskSource = Callable[[View, int], np.ndarray]
 """(view, seed) -> LV cavity at end-diastole, bool (h, w)."""
 
 
-UNSEEN = 1  # the phantom population that no shipped model was trained on
+UNSEEN = 1001  # the phantom population that no shipped model was trained on
 
 
 def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,8 @@ class DatasetPlan:
     """What to make: `n` videos, views taking turns, `per_anatomy` videos of each heart.
 
     `ef` is a range in percent that is covered evenly, or several values (three or more) to cycle
-    through. `patience` is how many candidates in a row may be rejected for one anatomy.
+    through. `anatomy` and `motion` say how to sample; None is what the weights were tuned for.
+    `patience` is how many candidates in a row may be rejected for one anatomy.
     """
 
     n: int = 24
@@ -27,8 +28,8 @@ class DatasetPlan:
     ef: tuple[float, ...] = (15.0, 75.0)
     seed: int = 0
     per_anatomy: int = 1
-    anatomy: SamplingPlan = field(default_factory=SamplingPlan)
-    motion: SamplingPlan = field(default_factory=SamplingPlan)
+    anatomy: SamplingPlan | None = None
+    motion: SamplingPlan | None = None
     batch: int = 8
     patience: int = 50
 

@@ -33,12 +33,22 @@ class Engine(Protocol):
     @property
     def regressor(self) -> Regressor: ...
 
+    @property
+    def anatomy(self) -> SamplingPlan: ...
+
+    @property
+    def motion(self) -> SamplingPlan: ...
+
     def anatomies(
-        self, views: Sequence[View], masks: Tensor | None, seeds: Sequence[int], plan: SamplingPlan
+        self,
+        views: Sequence[View],
+        masks: Tensor | None,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
     ) -> Tensor: ...
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan
+        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
     ) -> Tensor: ...
 
     def decode(self, z: Tensor) -> Tensor: ...
