@@ -113,7 +113,7 @@ def test_the_cavity_is_dark_and_the_wall_bright(view: View) -> None:
     for patient in range(6):
         made = rendered(view, patient)
         grey, mask = made.clip.video[0].astype(float), made.truth.mask[0]
-        near, far = (np.asarray(binary_dilation(mask, iterations=n)) for n in (1, 5))
+        near, far = (np.array(binary_dilation(mask, iterations=n), dtype=bool) for n in (1, 5))
         ring = far & ~near & near_fan()
         bright += grey[ring].mean() > 1.5 * grey[binary_erosion(mask, iterations=4)].mean()
     assert bright >= 5

@@ -27,9 +27,7 @@ def a4c(patient: PhantomPatient, rng: np.random.Generator, contrast: float, tail
     canvas = Canvas(grid, rng, pose)
     shape = Chambers(patient, canvas.u, canvas.v, rng)
     _paint(canvas, shape, patient, contrast)
-    motion = LongAxisMotion(
-        heart, (patient.septum, patient.lateral), PHIS, shape.roof, sc, squeeze=0.0
-    )
+    motion = LongAxisMotion(heart, (patient.septum, patient.lateral), PHIS, shape.roof, sc)
     return Scene(
         View.A4C,
         heart,

@@ -59,7 +59,6 @@ class LongAxisMotion:
     phis: tuple[float, float]  # angle of the plane at y < 0 and y > 0
     roof: float  # z that stays put behind the atria
     scale: float
-    squeeze: np.ndarray | float = 0.0  # inward motion of the right ventricle, mm at sigma 1, (p,)
 
     def __call__(self, z: np.ndarray, y: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Material (z, y), each (t, p), of the current points (t, p)."""
@@ -72,8 +71,7 @@ class LongAxisMotion:
         zr = np.where((z < 0) | (z > self.roof), z, zr)
         far = np.maximum(np.abs(y) - F32(95 * self.scale), 0)
         zr = z + (zr - z) * _fade(far, 40.0)
-        yr = self._across(z, y, sigma, length, radius, length / l0)
-        return zr, yr - F32(1) * self.squeeze * sigma
+        return zr, self._across(z, y, sigma, length, radius, length / l0)
 
     def _across(self, z, y, sigma, length, radius, lam) -> np.ndarray:
         zeta = np.clip(z / length, 0, 1)

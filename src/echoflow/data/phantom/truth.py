@@ -65,7 +65,7 @@ def truth_of(patient: PhantomPatient, scene: Scene, state: State, beats: Cycle) 
         mitral_open=beats.mitral,
         aortic_open=beats.aortic,
         r_times=beats.r_times,
-        mask=_masks(scene, state),
+        mask=cavity_masks(scene, state),
         ed=int(np.argmax(volume)),
         es=int(np.argmin(volume)),
         ef=patient.ef,
@@ -79,17 +79,18 @@ def truth_of(patient: PhantomPatient, scene: Scene, state: State, beats: Cycle) 
     )
 
 
-def _pixels(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the pixels in the sector and their local coordinates (p, 2) in mm."""
+def _pixels(scene: Scene, clipped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pixels (in the sector) and their local coordinates (p, 2) in mm."""
     sector = scene.sector
-    index = np.flatnonzero(sector_mask(sector))
+    seen = sector_mask(sector)
+    index = np.flatnonzero(seen) if clipped else np.arange(seen.size)
     x, y = index % SIZE - sector.apex[0], index // SIZE - sector.apex[1]
     return index, scene.pose.local(np.stack([x, y], -1) * sector.mm_per_px).astype(np.float32)
 
 
-def _masks(scene: Scene, state: State) -> np.ndarray:
-    """Cavity masks (t, 112, 112)."""
-    index, points = _pixels(scene)
+def cavity_masks(scene: Scene, state: State, clipped: bool = True) -> np.ndarray:
+    """Cavity masks (t, 112, 112), by default only what the sector shows."""
+    index, points = _pixels(scene, clipped)
     drift = scene.pose.turned(state.drift).astype(np.float32)
     out = np.zeros((len(state.sigma), SIZE * SIZE), dtype=bool)
     for start in range(0, len(out), 8):
