@@ -3,7 +3,9 @@
 Every case goes through the real entry point and must leave nothing behind.
 """
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from echoflow.cli import main
 from echoflow.data.video import encode as encode_video
+from echoflow.networks.zoo import WEIGHTS
 
 GREY = np.full((4, 16, 16), 90, np.uint8)
 
@@ -38,6 +42,30 @@ def _truncated(folder: Path) -> Path:
         np.random.default_rng(0).integers(0, 255, (30, 64, 64), np.uint8), 20, ".avi"
     )
     path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def _wide_mask(folder: Path) -> Path:
+    return _image(folder / "wide.png", np.full((112, 90), 255, np.uint8))
+
+
+def _grey_mask(folder: Path) -> Path:
+    return _image(folder / "grey.png", np.arange(112 * 112, dtype=np.uint8).reshape(112, 112))
+
+
+def _image(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def _empty(folder: Path) -> Path:
+    import av
+
+    path = folder / "empty.avi"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mjpeg", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p"
+        container.start_encoding()
     return path
 
 
@@ -66,7 +94,14 @@ CASES: dict[str, Case] = {
     "suffix": (["animate", _film, "--ef", "40", "--out", "clip.mov"], "choose one of .avi, .mp4"),
     "no video": (["animate", _text, "--ef", "40"], "not a video that can be read"),
     "truncated video": (["animate", _truncated, "--ef", "40"], "damaged or truncated"),
+    "no frames": (["animate", _empty, "--ef", "40"], "holds no frames"),
     "no file": (["animate", "absent.avi", "--ef", "40"], "there is no file absent.avi"),
+    "weights": (["animate", _film, "--ef", "40", "--weights", "nana"], "there are no weights nana"),
+    "foreign weights": (["animate", _film, "--ef", "40", "--weights", "."], "is not a bundle"),
+    "device": (["animate", _film, "--ef", "40", "--device", "gpu"], "choose one of cpu"),
+    "mask shape": (["synthesise", "--out", "new", "--mask", _wide_mask], "must be 112x112 pixels"),
+    "mask values": (["synthesise", "--out", "new", "--mask", _grey_mask], "Threshold it first"),
+    "steps": (["animate", _film, "--ef", "40", "--steps", "0"], "--steps"),
     "no such frame": (["animate", _film, "--ef", "40", "--frame", "4"], "has 4 frames"),
     "taken folder": (["phantom", "--out", _taken, "--n", "1"], "is not empty"),
     "folder under a file": (["phantom", "--out", "plain/new"], "cannot write plain/new"),
@@ -98,6 +133,50 @@ def test_refusals(
     assert "Traceback" not in printed.err
     assert printed.out == ""
     assert _listing(tmp_path) == before
+
+
+def _remove_weights(stage: Path) -> None:
+    (stage / WEIGHTS).unlink()
+
+
+def _cut_weights(stage: Path) -> None:
+    data = (stage / WEIGHTS).read_bytes()
+    (stage / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def _swap_weights(stage: Path) -> None:
+    shutil.copy(stage.parent / "reid" / WEIGHTS, stage / WEIGHTS)
+
+
+def _widen_config(stage: Path) -> None:
+    config = json.loads((stage / "config.json").read_text())
+    (stage / "config.json").write_text(json.dumps({**config, "width": 64}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_remove_weights, "no weights at"),
+        (_cut_weights, "not a whole safetensors file"),
+        (_swap_weights, "it holds the weights of another model"),
+        (_widen_config, "belong to different models"),
+    ],
+)
+def test_damaged_weights(
+    damage: Callable[[Path], None],
+    says: str,
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    damage(copy / "lvfm")
+    words = ["synthesise", "--out", str(tmp_path / "new"), "--weights", str(copy)]
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "new").exists()
 
 
 def test_full_disk(

@@ -68,7 +68,9 @@ def encode(
         int | None, typer.Option(min=1, help="Frames per video; default all.")
     ] = None,
     fps: Annotated[float | None, typer.Option(min=1, help="Rate; default the video's own.")] = None,
-    weights: Annotated[str, typer.Option(help="A bundle by name, or an A-VAE folder.")] = "nano",
+    weights: Annotated[
+        str, typer.Option(help="A bundle by name or folder, or an A-VAE folder.")
+    ] = "nano",
 ) -> None:
     """Encode videos to latents, ready for training."""
     from echoflow.data.prepare import Window
@@ -76,15 +78,18 @@ def encode(
     from echoflow.data.sources import open_source
     from echoflow.metrics.report import fingerprint
     from echoflow.networks import zoo
+    from echoflow.pipeline import CARD, bundle_folder
 
     manifest = open_source(source)
+    folder = bundle_folder(weights)
+    avae = folder / "avae" if (folder / CARD).is_file() else folder
     window = Window(frames=frames, fps=fps)
     with bar("video") as progress:
         encode_clips(
             _labelled(manifest, window),
-            zoo.load(weights),
+            zoo.load(avae),
             out,
-            fingerprint(Path(weights)),
+            fingerprint(avae),
             progress=lambda done: progress(done, len(manifest.records)),
         )
     typer.echo(f"{len(manifest.records)} videos encoded in {out}")

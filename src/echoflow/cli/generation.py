@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echoflow.cli.progress import bar
-from echoflow.cli.values import ef_range, video_path, views
+from echoflow.cli.values import check_device, ef_range, video_path, views
 from echoflow.types import InputError, check_ef
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+
+    from echoflow.sampling import SamplingPlan
+    from echoflow.synthesis import MaskSource
 
 Weights = Annotated[str, typer.Option(help="A bundle by name or folder.")]
+Device = Annotated[str, typer.Option(help="cpu, or cuda on a machine with a GPU.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same videos.")]
-Steps = Annotated[int, typer.Option(min=1, help="Solver steps.")]
-Guidance = Annotated[float, typer.Option(min=0, help="Guidance scale; 1 is none.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Solver steps; default the weights' own.")]
+Guidance = Annotated[
+    float | None, typer.Option(min=0, help="Guidance scale, 1 is none; default the weights' own.")
+]
 
 
 def quickstart(
@@ -43,9 +50,14 @@ def synthesise(
     ef: Annotated[str, typer.Option(help="Percent: a range such as 15:75, or one.")] = "15:75",
     seed: Seed = 0,
     per_anatomy: Annotated[int, typer.Option(min=1, help="Videos of each heart.")] = 1,
-    steps: Steps = 25,
-    guidance: Guidance = 1.0,
+    mask: Annotated[
+        list[Path] | None,
+        typer.Option(help="Image of an LV mask to follow, 0 and 255; may be given again."),
+    ] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     weights: Weights = "nano",
+    device: Device = "cpu",
 ) -> None:
     """Write a privacy-filtered synthetic dataset.
 
@@ -53,22 +65,24 @@ def synthesise(
     the seed, the privacy verdict and the nearest training patient.
     """
     chosen, bounds = views(view), ef_range(ef)
+    check_device(device)
     from echoflow.pipeline import load
-    from echoflow.sampling import SamplingPlan
     from echoflow.synthesis import DatasetPlan
     from echoflow.synthesis import synthesise as make
 
+    masks = _masks(mask or [])
+    pipeline = load(weights, device)
     plan = DatasetPlan(
         n=n,
         views=chosen,
         ef=bounds,
         seed=seed,
         per_anatomy=per_anatomy,
-        anatomy=SamplingPlan(steps),
-        motion=SamplingPlan(steps, scale=guidance),
+        anatomy=_tuned(pipeline.anatomy, steps, None),
+        motion=_tuned(pipeline.motion, steps, guidance),
     )
     with bar("video") as progress:
-        made = make(load(weights), plan, out, progress=progress)
+        made = make(pipeline, plan, out, masks, progress)
     typer.echo(f"{len(made.records)} videos in {out}")
 
 
@@ -77,10 +91,14 @@ def animate(
     ef: Annotated[float, typer.Option(help="Ejection fraction in percent.")],
     out: Annotated[Path, typer.Option(help="Video file: .mp4, .gif or .avi.")] = Path("clip.mp4"),
     seed: Seed = 0,
-    steps: Steps = 25,
-    guidance: Guidance = 1.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
     frame: Annotated[int, typer.Option(min=0, help="Frame of the input to animate.")] = 0,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames to make; default as trained.")
+    ] = None,
     weights: Weights = "nano",
+    device: Device = "cpu",
 ) -> None:
     """Make one heart beat with the EF you ask for.
 
@@ -88,26 +106,40 @@ def animate(
     """
     check_ef(ef)
     video_path(out)
+    check_device(device)
     still = _still(source, frame)
     import torch
 
     from echoflow.data.video import write_video
     from echoflow.pipeline import load
-    from echoflow.sampling import SamplingPlan
 
-    pipeline = load(weights)
-    anatomy = pipeline.space.draw(pipeline.space.encode(still))
-    plan = SamplingPlan(steps, scale=guidance)
-    z = pipeline.animate(anatomy, torch.tensor([ef]), [seed], plan)
+    pipeline = load(weights, device)
+    plan = _tuned(pipeline.motion, steps, guidance)
+    anatomy = pipeline.encode(torch.from_numpy(still))
+    z = pipeline.animate(anatomy, torch.tensor([ef]), [seed], plan, frames)
     write_video(out, pipeline.decode(z)[0].cpu().numpy(), pipeline.fps)
     typer.echo(f"EF {ef:g} % asked for; the video is {out}")
 
 
-def _still(source: Path, frame: int) -> Tensor:
-    """Frame number `frame` of a file as (1, 112, 112) in [-1, 1], padded to a square."""
-    import torch
+def _tuned(plan: SamplingPlan, steps: int | None, scale: float | None) -> SamplingPlan:
+    """The plan of the weights with what the user changed."""
+    return replace(plan, steps=steps or plan.steps, scale=plan.scale if scale is None else scale)
 
-    from echoflow.data.pixels import to_float
+
+def _masks(paths: list[Path]) -> MaskSource | None:
+    """The masks of image files for the anatomies to follow, or None for those of phantoms."""
+    if not paths:
+        return None
+    import numpy as np
+
+    from echoflow.data.prepare import load_mask
+    from echoflow.synthesis import given_masks
+
+    return given_masks(np.stack([load_mask(path) for path in paths]))
+
+
+def _still(source: Path, frame: int) -> np.ndarray:
+    """Frame number `frame` of a file as uint8 (1, 112, 112), padded to a square."""
     from echoflow.data.resample import resize, square
     from echoflow.data.video import read_gray
 
@@ -117,4 +149,4 @@ def _still(source: Path, frame: int) -> Tensor:
             f"{source} has {len(video)} frames, there is no frame {frame}; choose 0 to "
             f"{len(video) - 1}."
         )
-    return torch.from_numpy(to_float(resize(square(video[frame : frame + 1]), 112, 112)))
+    return resize(square(video[frame : frame + 1]), 112, 112)

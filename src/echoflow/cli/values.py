@@ -40,3 +40,15 @@ def video_path(path: Path) -> Path:
     """`path` if its suffix is one of a video that can be written."""
     choose(path.suffix.lower(), WRITABLE, "suffix of --out")
     return path
+
+
+def check_device(name: str) -> str:
+    """`name` if torch has such a device here."""
+    if name == "cpu":
+        return name
+    import torch
+
+    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if len(there) > 1:
+        there.insert(1, "cuda")
+    return choose(name, there, "device")
