@@ -64,8 +64,14 @@ def test_a_dataset_without_requests_has_no_obedience(dataset: Manifest, tmp_path
     assert report.metrics["frame_correlation"] > 0.5
 
 
+def test_a_bare_folder_of_videos_can_stand_beside_it(dataset: Manifest) -> None:
+    report = evaluate(dataset.root, dataset.root / "Videos")
+    assert report.metrics["grey_w1"] == 0
+    assert report.fingerprints["against"] != report.fingerprints["dataset"]
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no FileList\.csv"):
+    with pytest.raises(InputError, match="no dataset that is known here"):
         evaluate(tmp_path)
 
 

@@ -13,7 +13,7 @@ from echoflow.data.video import read_gray
 from echoflow.metrics.clinical import dice, regression
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.synthesis import DatasetPlan, Sample, accepted, generate, synthesise
-from echoflow.types import InputError, View
+from echoflow.types import InputError, Split, View
 
 PLAN = DatasetPlan(n=7, batch=3)
 
@@ -154,3 +154,22 @@ def test_a_taken_folder_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         synthesise(engine(), PLAN, tmp_path, disc_mask, lambda done, total: pytest.fail("worked"))
+
+
+def test_the_reference_reader_of_echonet_dynamic_keeps_every_video(dataset: Manifest) -> None:
+    """Suffix-less names, upper-case splits, exact header, two frames, the larger one last."""
+    rows = list(csv.DictReader((dataset.root / "FileList.csv").open()))
+    assert all("." not in row["FileName"] and row["Split"] in list(Split) for row in rows)
+    lines = list(csv.reader((dataset.root / "VolumeTracings.csv").open()))
+    assert lines[0] == ["FileName", "X1", "Y1", "X2", "Y2", "Frame"]
+    for row in rows:
+        mine = [line for line in lines if line[0] == row["FileName"] + ".avi"]
+        frames = [int(line[5]) for line in mine]
+        first, last = frames[0], frames[-1]
+        assert frames == [first] * 21 + [last] * 21
+        masks = [
+            tracing_mask(np.array(part, float))
+            for part in ([line[1:5] for line in mine[:21]], [line[1:5] for line in mine[21:]])
+        ]
+        assert area(masks[1]) >= area(masks[0])
+        assert (dataset.root / "Videos" / f"{row['FileName']}.avi").is_file()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.pixels import to_float
+from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.latents import LatentSpace
 from echoflow.metrics.cavity import cavity
@@ -164,21 +165,22 @@ def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
 def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
     """A dataset on disk: EF asked against measured where it says so, steadiness, grey levels.
 
+    Any folder that `open_source` knows will do, a bare folder of videos included.
     `against` is a second dataset, usually real: its own values are added with the prefix
     `against_`, and `grey_w1` is the Wasserstein distance of the two grey histograms in levels.
     """
-    manifest = Manifest.read(root)
+    manifest = open_source(root)
     metrics, histogram = _pixels(manifest)
     asked, measured, views = obedience(manifest)
     if len(asked):
         metrics |= _by_view(asked, measured, [view.name for view in views])
-    prints = {"dataset": fingerprint(manifest.root / FILE_LIST)}
+    prints = {"dataset": _fingerprint(manifest)}
     if against is not None:
-        other = Manifest.read(against)
+        other = open_source(against)
         theirs, real = _pixels(other)
         metrics |= {f"against_{name}": value for name, value in theirs.items()}
         metrics["grey_w1"] = float(np.abs(np.cumsum(histogram) - np.cumsum(real)).sum())
-        prints["against"] = fingerprint(other.root / FILE_LIST)
+        prints["against"] = _fingerprint(other)
     record = manifest.records[0]
     settings = {
         "fps": record.fps,
@@ -187,6 +189,12 @@ def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
         "views": sorted({r.view.name for r in manifest.records}),
     }
     return Report("dataset", metrics, len(manifest.records), settings, prints)
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    """Of the table where there is one, else of the videos."""
+    table = manifest.root / FILE_LIST
+    return fingerprint(table if table.is_file() else manifest.root)
 
 
 def _pixels(manifest: Manifest) -> tuple[dict[str, float], np.ndarray]:

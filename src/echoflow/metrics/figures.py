@@ -64,7 +64,7 @@ def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> 
     figure, axes = _sheet(6.4, 3.4)
     values = {name: np.asarray(v, float) for name, v in groups.items() if np.size(v)}
     everything = np.concatenate([*values.values(), list(taus.values())])
-    low, high = everything.min(), everything.max()
+    low, high = everything.min() - 1e-3, everything.max() + 1e-3
     bins = np.linspace(low, high, 31).tolist()
     for (name, v), colour in zip(values.items(), (*COLOURS, INK), strict=False):
         weights = np.full(len(v), 100.0 / len(v))
