@@ -36,6 +36,7 @@ def test_every_promised_file_is_there(folder: Path) -> None:
         "sweep.mp4",
         "sweep.gif",
         "contact_sheet.png",
+        "area_curves.png",
         "beat.png",
         "asked_measured.png",
         "similarities.png",
@@ -54,7 +55,7 @@ def test_the_sweep_shows_every_ef_side_by_side(folder: Path) -> None:
 
 def test_the_page_stands_alone_and_the_markdown_finds_its_pictures(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
     assert page.count("data:video/mp4;base64,") == 2
     text = (folder / "report.md").read_text()
     for name in ("contact_sheet.png", "sweep.mp4", "similarities.png"):

@@ -79,15 +79,17 @@ def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> 
     return _png(figure)
 
 
-def area_curves(curves: Mapping[str, ArrayLike], fps: float) -> bytes:
-    """Cavity area in percent of the first frame against time, a line per requested EF."""
-    figure, axes = _sheet(6.4, 3.2)
-    shades = _shades(len(curves))
-    for (name, curve), colour in zip(curves.items(), shades, strict=True):
-        values = np.asarray(curve, float)
-        axes.plot(np.arange(len(values)) / fps, 100 * values / values[0], color=colour, label=name)
-    axes.set(xlabel="time (s)", ylabel="cavity area (% of frame 0)")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+def area_curves(panels: Mapping[str, Mapping[str, ArrayLike]], fps: float) -> bytes:
+    """Cavity area in percent of its largest against time: a panel per heart, a line per EF."""
+    figure, grid = _panels(len(panels), 3.1, 2.6)
+    for axes, (title, curves) in zip(grid, panels.items(), strict=True):
+        for (name, curve), colour in zip(curves.items(), _shades(len(curves)), strict=True):
+            values = np.asarray(curve, float)
+            percent = 100 * values / max(values.max(), 1.0)
+            axes.plot(np.arange(len(values)) / fps, percent, color=colour, lw=1.4, label=name)
+        axes.set(xlabel="time (s)", title=title, ylim=(0, 105))
+    grid[0].set_ylabel("cavity area (% of largest)")
+    grid[-1].legend(frameon=False, fontsize=8, title="EF asked", bbox_to_anchor=(1.0, 1.0))
     return _png(figure)
 
 
@@ -142,16 +144,23 @@ def _shades(n: int) -> list[tuple[float, ...]]:
 
 
 def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, grid = _panels(1, width, height)
+    return figure, grid[0]
+
+
+def _panels(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Charts side by side with a common scale, each `width` x `height` inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((width, height), dpi=150, layout="constrained")
+    figure = Figure((width * columns, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=FAINT, lw=0.5, alpha=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
+    grid: list[Axes] = list(figure.subplots(1, columns, squeeze=False, sharey=True)[0])
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=FAINT, lw=0.5, alpha=0.6)
+        axes.set_axisbelow(True)
+    return figure, grid
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:

@@ -25,7 +25,7 @@ from echoflow.metrics.clinical import Regression, regression
 from echoflow.metrics.image import flicker, frame_correlations, roughness
 from echoflow.metrics.report import Report
 from echoflow.privacy import PrivacyFilter, Verdict, rejection_rate
-from echoflow.synthesis import UNSEEN, Engine
+from echoflow.synthesis import UNSEEN, Anatomy, Engine
 from echoflow.types import Clip, Record, View
 
 QUALITY = 1  # the clean image quality that the nano weights were trained on
@@ -90,7 +90,10 @@ def _twin(manifest: Manifest, record: Record) -> Clip:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that the page shows. `steady` and `dice`: (synthetic, twins) by name."""
+    """Everything that the page shows.
+
+    `steady` and `dice` are pairs (synthetic, twins); `hearts` are those that `swept` animated.
+    """
 
     made: Made
     asked: np.ndarray
@@ -100,6 +103,7 @@ class Findings:
     steady: Mapping[str, tuple[float, float]]
     dice: tuple[float, float]
     unseen: tuple[Verdict, ...]
+    hearts: Sequence[Anatomy]
     swept: Sweep
     taus: Mapping[str, float]
 
@@ -127,7 +131,7 @@ class Findings:
         ]
 
 
-def measure(studio: Studio, made: Made, swept: Sweep) -> Findings:
+def measure(studio: Studio, made: Made, hearts: Sequence[Anatomy], swept: Sweep) -> Findings:
     """All measurements of one dataset."""
     asked, measured, _ = obedience(made.manifest)
     truth = np.stack([clip.video for clip in made.twin_videos])
@@ -146,6 +150,7 @@ def measure(studio: Studio, made: Made, swept: Sweep) -> Findings:
             float(finder_dice(truth[:, 0], made.masks).mean()),
         ),
         unseen=tuple(unseen_verdicts(studio, made.twins)),
+        hearts=hearts,
         swept=swept,
         taus=_taus(studio.privacy),
     )

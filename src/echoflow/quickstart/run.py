@@ -16,6 +16,7 @@ from echoflow.metrics.page import to_html, to_markdown
 from echoflow.quickstart.evidence import Made, Studio, measure
 from echoflow.quickstart.story import Run, page, pictures
 from echoflow.synthesis import (
+    Anatomy,
     DatasetPlan,
     Progress,
     accepted,
@@ -27,6 +28,7 @@ from echoflow.synthesis import (
 Say = Callable[[str], None]
 
 EFS = (15.0, 30.0, 45.0, 60.0, 75.0)
+SWEEP = 3  # a stream of seeds that the dataset does not use
 
 
 def quickstart(
@@ -58,12 +60,12 @@ def tell(
         say(f"Making {plan.n} videos ...")
         with _timed("dataset", clock):
             synthesise(studio, plan, work / "dataset", progress=progress)
-        say("Sweeping the EF of one heart ...")
+        say("Sweeping the EF of one heart per view ...")
         with _timed("sweep", clock):
-            swept = sweep_first(studio, plan)
+            hearts, swept = sweep_hearts(studio, plan)
         say("Measuring ...")
         with _timed("measuring", clock):
-            found = measure(studio, Made.read(work / "dataset"), swept)
+            found = measure(studio, Made.read(work / "dataset"), hearts, swept)
         with _timed("pictures", clock):
             images = pictures(found)
         for name, data in images.items():
@@ -81,11 +83,12 @@ def tell(
     return done
 
 
-def sweep_first(studio: Studio, plan: DatasetPlan) -> Sweep:
-    """The first accepted heart of the plan at every EF of `EFS`."""
-    hearts = accepted(studio, plan, [0], phantom_masks())[0]
-    seeds = [sample_seed(plan.seed, 3, heart.index) for heart in hearts]
-    return sweep(studio, torch.stack([heart.z for heart in hearts]), EFS, seeds, plan.motion)
+def sweep_hearts(studio: Studio, plan: DatasetPlan) -> tuple[list[Anatomy], Sweep]:
+    """The first heart of every view of the dataset, at every EF of `EFS`."""
+    hearts = accepted(studio, plan, range(len(plan.views)), phantom_masks())[0]
+    seeds = [sample_seed(plan.seed, SWEEP, heart.index) for heart in hearts]
+    swept = sweep(studio, torch.stack([heart.z for heart in hearts]), EFS, seeds, plan.motion)
+    return hearts, swept
 
 
 @contextmanager

@@ -31,9 +31,10 @@ def pictures(found: Findings) -> dict[str, bytes]:
     fps = found.made.twins[0].fps
     return {
         "mosaic.mp4": encode(mosaic(found), fps, ".mp4"),
-        "sweep.mp4": encode(sweep_row(found, 2), fps, ".mp4"),
-        "sweep.gif": encode(sweep_row(found, 1), fps, ".gif"),
+        "sweep.mp4": encode(sweep_rows(found, 2), fps, ".mp4"),
+        "sweep.gif": encode(sweep_rows(found, 1), fps, ".gif"),
         "contact_sheet.png": contact_sheet(found),
+        "area_curves.png": area_curves(found),
         "beat.png": beat(found),
         "asked_measured.png": figures.asked_measured(by_view(found), found.floor.metrics["ef_mae"]),
         "similarities.png": similarities(found),
@@ -47,17 +48,26 @@ def by_view(found: Findings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {v.name: (found.asked[views == v], found.measured[views == v]) for v in present}
 
 
-def sweep_row(found: Findings, scale: int) -> np.ndarray:
-    """The videos of the sweep's first heart side by side, captioned, `scale` times enlarged."""
-    swept = found.swept
+def sweep_rows(found: Findings, scale: int) -> np.ndarray:
+    """The sweep, `scale` times enlarged: a row per heart, EF rising from left to right."""
     words = "{:.0f} > {:.0f} %" if scale == 1 else "asked {:.0f} %, measured {:.0f} %"
-    captions = [
-        words.format(asked, measured)
-        for asked, measured in zip(swept.asked, swept.measured[0], strict=True)
-    ]
-    pairs = zip(swept.videos[0], captions, strict=True)
-    videos = [figures.captioned(video, caption, scale) for video, caption in pairs]
-    return figures.side_by_side(videos)
+    rows = []
+    for videos, measured in zip(found.swept.videos, found.swept.measured, strict=True):
+        triples = zip(videos, found.swept.asked, measured, strict=True)
+        tiles = [figures.captioned(v, words.format(a, m), scale) for v, a, m in triples]
+        rows.append(figures.side_by_side(tiles))
+    return np.concatenate(rows, axis=1)
+
+
+def area_curves(found: Findings) -> bytes:
+    """Cavity area through the beat at every EF of the sweep, a panel per heart."""
+    panels = {}
+    for heart, videos in zip(found.hearts, found.swept.videos, strict=True):
+        pairs = zip(found.swept.asked, videos, strict=True)
+        panels[heart.view.name] = {
+            f"{ef:.0f} %": cavity(video, heart.mask)[1:].sum(axis=(1, 2)) for ef, video in pairs
+        }
+    return figures.area_curves(panels, found.made.twins[0].fps)
 
 
 def mosaic(found: Findings) -> np.ndarray:
@@ -183,22 +193,30 @@ def _sweep(found: Findings, images: Mapping[str, bytes]) -> Section:
         [f"{asked:.0f}", *(f"{m:.1f}" for m in swept.measured[:, i])]
         for i, asked in enumerate(swept.asked)
     ]
-    hearts = [f"measured, heart {i + 1}" for i in range(len(swept.measured))]
     return Section(
         "One heart, five ejection fractions",
         [
-            "The anatomy and the noise are the same in every column and only the EF differs, so "
-            "whatever changes is due to it. From left to right the cavity should empty more.",
+            "In each row the anatomy and the noise are the same in every column and only the EF "
+            "differs, so whatever changes is due to it. From left to right the cavity should "
+            "empty more. The table holds the EF measured in each of these videos.",
         ],
         [
             _picture(
                 images,
                 "sweep.mp4",
-                "An EF sweep of one anatomy; also in the folder as `sweep.gif`.",
-                "the same heart beating at rising ejection fractions",
-            )
+                "An EF sweep of one heart per view; also in the folder as `sweep.gif`.",
+                "the same hearts beating at rising ejection fractions",
+            ),
+            _picture(
+                images,
+                "area_curves.png",
+                "Cavity area in the same videos, in percent of its largest, found by a threshold "
+                "inside the asked mask. The curves should fan out in the order of the EF; the "
+                "fall is ejection, the rise is filling.",
+                "cavity area against time for every ejection fraction",
+            ),
         ],
-        Table(["EF asked (%)", *hearts], rows),
+        Table(["EF asked (%)", *(heart.view.name for heart in found.hearts)], rows),
     )
 
 
