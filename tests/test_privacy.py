@@ -45,9 +45,7 @@ def anatomies() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def privacy(net: torch.nn.Module, anatomies: torch.Tensor) -> PrivacyFilter:
-    blank = PrivacyFilter(net, Gallery(features(1, 0, 24), ("x",)), 0.5)
-    gallery = Gallery(blank.features(anatomies[:20]), uids(20))
-    return PrivacyFilter(net, gallery, 0.9)
+    return PrivacyFilter(net, Gallery.of(net, anatomies[:20], uids(20)), 0.9)
 
 
 def test_correlations_equal_corrcoef() -> None:
@@ -142,7 +140,8 @@ def test_every_group_has_its_own_tau() -> None:
     tau = calibrate(train, val)
     assert tau["PSAX"] == pytest.approx(symmetric_threshold(strict[:200], strict[200:]))
     assert tau["A4C"] > tau["PSAX"] + 0.1
-    privacy = PrivacyFilter(lambda z: z[:, :, 0, 0], train, tau)
+    privacy = PrivacyFilter.calibrated(lambda z: z[:, :, 0, 0], train, val)
+    assert privacy.tau == tau
     near = 0.7 * strict[:1] + 0.7 * strict[200:201]  # between the two thresholds
     verdict = privacy.verdicts(near[:, :, None, None])[0]
     assert tau["PSAX"] < verdict.similarity < tau["A4C"]

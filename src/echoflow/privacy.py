@@ -89,6 +89,18 @@ def _percentile(values: Tensor, percentile: float) -> float:
     return float(np.percentile(values.cpu().numpy(), percentile))
 
 
+@torch.no_grad()
+def features_of(embed: Embed, z: Tensor) -> Tensor:
+    """Features (b, d) of normalised latents (b, c, h, w).
+
+    One sample at a time: convolution kernels round differently for different batch sizes, and a
+    verdict must not depend on who else was in the batch.
+    """
+    if z.ndim != 4:
+        raise InputError(f"the filter takes latents (b, c, h, w); got shape {tuple(z.shape)}.")
+    return torch.cat([embed(sample[None]) for sample in z])
+
+
 THRESHOLDS: dict[str, Threshold] = {"paper": paper_threshold, "symmetric": symmetric_threshold}
 
 
@@ -115,6 +127,13 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.uids)
+
+    @classmethod
+    def of(
+        cls, embed: Embed, z: Tensor, uids: Sequence[str], groups: Sequence[str] | None = None
+    ) -> Gallery:
+        """The gallery of training anatomies `z` (n, c, h, w), normalised latents."""
+        return cls(features_of(embed, z).cpu(), tuple(uids), tuple(groups) if groups else None)
 
     def split(self) -> dict[str, Gallery]:
         """One gallery per group; a gallery without groups is the single group 'all'."""
@@ -193,21 +212,22 @@ class PrivacyFilter:
             raise InputError(f"no tau for {', '.join(missing)}; calibrate every group.")
         return torch.tensor([min(tau[g], TAU_MAX) for g in groups], dtype=torch.float64)
 
-    @torch.no_grad()
-    def features(self, z: Tensor) -> Tensor:
-        """Features (b, d) of normalised latents (b, c, h, w).
-
-        One sample at a time: convolution kernels round differently for different batch sizes, and
-        a verdict must not depend on who else was in the batch.
-        """
-        if z.ndim != 4:
-            raise InputError(f"the filter takes latents (b, c, h, w); got shape {tuple(z.shape)}.")
-        return torch.cat([self.embed(sample[None]) for sample in z])
+    @classmethod
+    def calibrated(
+        cls,
+        embed: Embed,
+        train: Gallery,
+        val: Gallery,
+        rule: str = "symmetric",
+        percentile: float = 95.0,
+    ) -> PrivacyFilter:
+        """A filter whose tau, one per group of `train`, follows from held-out patients."""
+        return cls(embed, train, calibrate(train, val, rule, percentile))
 
     def verdicts(self, z: Tensor) -> list[Verdict]:
         """One verdict per latent of `z` (b, c, h, w), each independent of the others."""
         gallery, taus = unit(self.gallery.features).cpu(), self.taus()
-        return [self._judge(row, gallery, taus) for row in unit(self.features(z)).cpu()]
+        return [self._judge(row, gallery, taus) for row in unit(features_of(self.embed, z)).cpu()]
 
     def _judge(self, row: Tensor, gallery: Tensor, taus: Tensor) -> Verdict:
         similarity = (gallery @ row).clamp(-1.0, 1.0)
