@@ -39,7 +39,7 @@ def _rows() -> dict[str, Config]:
         "A-VAE-4f8": AVAEConfig(4, (128, 256, 256, 512)),
         "A-VAE-4f4": AVAEConfig(4, (128, 256, 512)),
         "A-VAE-16f8": AVAEConfig(16, (128, 256, 256, 512)),
-        "A-VAE-nano": AVAEConfig(4, (24, 48, 96), 1, 8, False, 1),
+        "A-VAE-nano": AVAEConfig(4, (16, 48, 96), 1, 8, False, 1),
         "FMiT-nano": FMiTConfig(4, 28, 4, 128, 6, 4),
         "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4),
         "ReId-nano": ReIdConfig(4, 64, 2),

@@ -1,0 +1,172 @@
+"""The embedded bundle from nothing: phantom videos -> A-VAE -> latents -> four networks -> bundle.
+
+Every step leaves its result under a name of its own and is skipped when that is there, so the chain
+goes on where it was stopped, inside a stage too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from echoflow.data.phantom.layout import read_truth, truth_path, write_dynamic
+from echoflow.data.phantom.population import Population
+from echoflow.data.prepare import load_clip
+from echoflow.data.shards import Labelled, Latents, encode_clips
+from echoflow.data.sources import open_source
+from echoflow.files import new_folder, sha256
+from echoflow.networks import zoo
+from echoflow.networks.dit import FMvTConfig
+from echoflow.pipeline import CARD, STAGES
+from echoflow.privacy import Gallery, PrivacyFilter
+from echoflow.sampling import SamplingPlan
+from echoflow.training import checkpoint
+from echoflow.training.recipes import Recipe, named
+from echoflow.training.stages import train
+from echoflow.types import Record, Split, View
+
+Tell = Callable[[str, int, int], None]
+"""(what, done, in all)."""
+
+POPULATION = Population(
+    patients=1500,
+    seed=1,
+    cohorts=("adult", "adult", "adult", "adult", "dilated", "hypertrophic"),
+    views=tuple(View),
+    frames=33,
+    fps=16.0,
+    quality=1,
+    phase=0.0,
+    ef=(10.0, 80.0),
+)
+ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
+MOTION = SamplingPlan(steps=12, solver="multistep", scale=2.0, negative=("ef",))
+PLAYERS = {"avae": "avae", "lifm": "net", "lvfm": "net", "reid": "net", "ef": "net"}
+
+
+def train_nano(
+    out: str | Path,
+    population: Population = POPULATION,
+    settings: dict[str, list[str]] | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Path:
+    """Run or continue the chain in `out`; returns the bundle's folder.
+
+    `settings` holds dotted changes per stage, such as {"lvfm": ["engine.steps=100"]}.
+    """
+    out = Path(out)
+    recipes = {stage: _recipe(stage, out, (settings or {}).get(stage, [])) for stage in STAGES}
+    if not (out / "videos").exists():
+        clips = population.clips(os.cpu_count() or 1)
+        write_dynamic(_counted(clips, len(population), tell), out / "videos", population.spec())
+    _stage(recipes["avae"], out, tell)
+    if not (out / "latents").exists():
+        encode_dataset(out / "videos", out / "avae" / "avae", out / "latents", tell=tell)
+    for stage in ("lvfm", "lifm", "reid", "ef"):
+        _stage(recipes[stage], out, tell)
+    bundle = out / "bundle"
+    if not bundle.exists():
+        write_bundle(out, recipes, population, bundle)
+    return bundle
+
+
+def encode_dataset(
+    dataset: str | Path,
+    avae: str | Path,
+    out: str | Path,
+    splits: tuple[Split, ...] = (Split.TRAIN, Split.VAL),
+    tell: Tell = lambda what, done, total: None,
+) -> None:
+    """The latents of a dataset's videos, with the LV masks of phantoms."""
+    manifest = open_source(dataset)
+    records = [r for r in manifest.records if r.split in splits]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = zoo.load(avae).to(device)
+
+    def labelled(record: Record) -> Labelled:
+        path = truth_path(manifest.root, record.uid)
+        return load_clip(manifest, record), read_truth(path).mask if path.is_file() else None
+
+    def progress(done: int) -> None:
+        tell("encode", done, len(records))
+
+    encode_clips(
+        map(labelled, records), net, out, sha256(Path(avae) / zoo.WEIGHTS), progress=progress
+    )
+
+
+def write_bundle(
+    out: Path, recipes: dict[str, Recipe], population: Population, bundle: Path
+) -> None:
+    """The averaged networks in bfloat16, the gallery with its thresholds, recipes and the card."""
+    train_set, val = (Latents.read(out / "latents", s) for s in (Split.TRAIN, Split.VAL))
+    with new_folder(bundle) as work:
+        for stage in STAGES:
+            zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
+            (work / stage / "recipe.yaml").write_text(recipes[stage].to_yaml())
+        reid = zoo.load(work / "reid")
+        seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
+        PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")
+        card = _card(train_set, recipes, population)
+        (work / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def _gallery(reid: Any, latents: Latents) -> Gallery:
+    """First frames, which are end-diastolic, grouped by view."""
+    mean = latents.moments[:, 0].float().chunk(2, dim=1)[0]
+    uids = [record.uid for record in latents.records]
+    views = [record.view.name for record in latents.records]
+    return Gallery.of(reid, latents.stats.normalise(mean), uids, views)
+
+
+def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) -> dict[str, Any]:
+    video = zoo.config_of(recipes["lvfm"].model)
+    assert isinstance(video, FMvTConfig)
+    return {
+        "name": "nano",
+        "data": "phantom hearts only; no patient was involved",
+        "population": population.spec(),
+        "mean": latents.stats.mean.tolist(),
+        "std": latents.stats.std.tolist(),
+        "size": video.size,
+        "frames": video.frames,
+        "fps": population.fps,
+        "shift": {stage: recipes[stage].flow.shift for stage in ("lifm", "lvfm")},
+        "anatomy": dataclasses.asdict(ANATOMY),
+        "motion": dataclasses.asdict(MOTION),
+        "models": {stage: recipes[stage].model for stage in STAGES},
+    }
+
+
+def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
+    data = out / ("videos" if stage in ("avae", "ef") else "latents")
+    return named(f"nano-{stage}").changed([f"data={data}", *settings])
+
+
+def _network(out: Path, stage: str) -> Path:
+    """Where a stage's finished, averaged network lies."""
+    return out / stage / PLAYERS[stage]
+
+
+def _stage(recipe: Recipe, out: Path, tell: Tell) -> None:
+    stage, run = recipe.stage, out / recipe.stage
+    if (_network(out, stage) / zoo.WEIGHTS).is_file():
+        return
+    resume = bool(checkpoint.checkpoints(run))
+    if run.exists() and not resume:
+        shutil.rmtree(run)  # stopped before its first checkpoint: nothing to keep
+    steps = recipe.engine.steps
+    train(recipe, run, resume, lambda step, logs: tell(stage, step, steps))
+
+
+def _counted(clips: Iterator[Any], total: int, tell: Tell) -> Iterator[Any]:
+    for done, clip in enumerate(clips, 1):
+        yield clip
+        tell("render", done, total)
