@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echoflow.cli.progress import bar
-from echoflow.types import InputError
+from echoflow.cli.progress import bar, bars
+from echoflow.types import InputError, choose
 
 if TYPE_CHECKING:
     from echoflow.training.recipes import Recipe
@@ -30,10 +30,15 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
     ] = False,
 ) -> None:
-    """Train one stage of the pipeline.
+    """Train one stage of the pipeline, or all.
 
-    The run folder keeps the resolved recipe, the metrics and the checkpoints.
+    The run folder keeps the resolved recipe, the metrics and the checkpoints. The name nano trains
+    every stage of the embedded bundle from nothing, and goes on where it was stopped; its settings
+    begin with the stage, such as lvfm.engine.steps=100.
     """
+    if words and words[0] == "nano" and config is None:
+        _train_nano(words[1:], out or Path("runs/nano"), print_config)
+        return
     name, recipe = _recipe(words or [], config)
     if print_config:
         typer.echo(recipe.to_yaml(), nl=False)
@@ -48,6 +53,28 @@ def train(
             progress=lambda step, logs: progress(step, recipe.engine.steps),
         )
     typer.echo(f"{name} is trained; the run is in {done}")
+
+
+def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
+    """Every stage of the embedded bundle; see `echoflow.training.nano`."""
+    from echoflow.pipeline import STAGES
+    from echoflow.training.recipes import named
+
+    settings: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    for word in words:
+        stage, _, setting = word.partition(".")
+        settings[choose(stage, STAGES, "stage")].append(setting)
+    if print_config:
+        for stage in STAGES:
+            typer.echo(
+                f"# nano-{stage}\n{named(f'nano-{stage}').changed(settings[stage]).to_yaml()}"
+            )
+        return
+    from echoflow.training.nano import train_nano
+
+    with bars() as tell:
+        bundle = train_nano(out, settings=settings, tell=tell)
+    typer.echo(f"nano is trained; the bundle is in {bundle}")
 
 
 def _recipe(words: list[str], config: Path | None) -> tuple[str, Recipe]:
