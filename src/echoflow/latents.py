@@ -95,7 +95,7 @@ class LatentSpace:
         return torch.stack([self._pixels(rearrange(one, "c t h w -> t c h w")) for one in z])
 
     def _pixels(self, z: Tensor) -> Tensor:
-        """One sample's frames (t, c, h, w); never mixed with another's, so that bits are its own."""
+        """One sample's frames (t, c, h, w), never mixed with another's: its bits are its own."""
         raw = self.stats.restore(z.float().to(self.device))
         parts = [self.avae.decode(part).sample for part in raw.split(self.chunk)]  # type: ignore
         return to_uint8(torch.cat(parts).mean(dim=1))

@@ -89,7 +89,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a manifest = one video on disk, real or synthetic; `path` is relative to the root."""
+    """One row of a manifest = one video on disk, real or synthetic; `path` is under the root."""
 
     uid: str
     path: str

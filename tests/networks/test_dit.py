@@ -1,12 +1,13 @@
 """Contracts of the flow transformers: shapes, nulls, what they depend on, what they refuse."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from echoflow.condition import Condition
+from echoflow.condition import Condition, over
 from echoflow.networks import zoo
-from echoflow.networks.dit import FMiT, FMiTConfig, FMvT, FMvTConfig
+from echoflow.networks.dit import FMiT, FMiTConfig, FMvT, FMvTConfig, velocity
 from echoflow.networks.layers import attend, rotary_angles, rotate
 from echoflow.types import InputError
 
@@ -35,6 +36,24 @@ def test_new_networks_predict_zero() -> None:
     image = FMiT(IMAGE)(x[:, :, 0], t, Condition(view=torch.tensor([0, 1, -1])))
     assert image.shape == x[:, :, 0].shape
     assert image.abs().max() == 0
+
+
+def test_preconditioning_gives_the_velocity_of_its_own_estimate() -> None:
+    torch.manual_seed(0)
+    x, out = torch.randn(2, 5, 3, 4, 4, dtype=torch.float64)
+    t = torch.linspace(0.05, 1, 5, dtype=torch.float64)
+    s = ((1 - t) ** 2 + t**2).sqrt()
+    x0 = over((1 - t) / s**2, x) * x + over(t / s, x) * out
+    assert torch.allclose(velocity(out, x, t), (x - x0) / over(t, x))
+
+
+def test_preconditioned_output_has_unit_variance_for_unit_variance_data() -> None:
+    rng = np.random.default_rng(0)
+    x0, noise = torch.from_numpy(rng.standard_normal((2, 400_000)))
+    for t in (0.0, 0.3, 0.7, 1.0):
+        s = ((1 - t) ** 2 + t**2) ** 0.5
+        target = ((2 * t - 1) / s**2 * ((1 - t) * x0 + t * noise) - (noise - x0)) * s
+        assert abs(float(target.std()) - 1) < 0.01
 
 
 def test_video_network_is_shaped_like_its_input_for_any_number_of_frames() -> None:

@@ -65,7 +65,7 @@ def test_truncated_weights(folder: Path) -> None:
 
 def test_foreign_weights(folder: Path) -> None:
     save_file({"foreign.weight": torch.zeros(3)}, str(folder / zoo.WEIGHTS))
-    with pytest.raises(InputError, match="lacks .* and .* more"):
+    with pytest.raises(InputError, match=r"lacks .* and .* more"):
         zoo.load(folder)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from echoflow.data.masks import latent_mask
 from echoflow.data.pixels import to_float
 from echoflow.files import new_folder
-from echoflow.latents import LatentStats, encode
+from echoflow.latents import LatentStats, Moments, encode
 from echoflow.types import Clip, InputError, Record, Split, View
 
 INDEX, CARD = "index.parquet", "latents.json"
@@ -92,7 +92,7 @@ def encode_clips(
     sums = _Sums()
     with new_folder(out) as work:
         for clip, mask in clips:
-            moments = encode(avae, torch.from_numpy(to_float(clip.video)))  # type: ignore[arg-type]
+            moments = _encode(avae, clip.video)
             shard[clip.uid] = torch.cat([moments.mean, moments.std], dim=1).half()
             if mask is not None:
                 small = latent_mask(mask, *moments.mean.shape[-2:])
@@ -112,6 +112,12 @@ def encode_clips(
         pd.DataFrame(rows).to_parquet(work / INDEX)
         card = {"avae": provenance, **sums.finish()}
         (work / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def _encode(avae: Any, video: np.ndarray) -> Moments:
+    """Under bf16, which is twice as fast and finer than the float16 of the shards needs."""
+    with torch.autocast(avae.device.type, torch.bfloat16):
+        return encode(avae, torch.from_numpy(to_float(video)))
 
 
 class _Sums:

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from echoflow.condition import Condition
+from echoflow.condition import Condition, over
 from echoflow.networks.layers import (
     Attention,
     ClassEmbedding,
@@ -39,6 +39,7 @@ class FMiTConfig:
     mlp_ratio: float = 4.0
     views: int = 3
     mask_channels: int = 1
+    preconditioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class FMvTConfig:
     depth: int = 12
     heads: int = 6
     mlp_ratio: float = 4.0
+    preconditioned: bool = False
 
 
 class ImageBlock(nn.Module):
@@ -137,7 +139,8 @@ class FMiT(nn.Module):
         for block in self.blocks:
             y = block(y, c, angles)
         shape = {"h": side, "p": k.patch, "q": k.patch}
-        return rearrange(self.head(y, c), "b (h w) (c p q) -> b c (h p) (w q)", **shape)
+        out = rearrange(self.head(y, c), "b (h w) (c p q) -> b c (h p) (w q)", **shape)
+        return velocity(out, x, t) if k.preconditioned else out
 
 
 class FMvT(nn.Module):
@@ -180,7 +183,7 @@ class FMvT(nn.Module):
         c = nn.functional.silu(self.time(t) + self.ef(ef))
         for block in self.blocks:
             y = block(y, c, space, time)
-        return rearrange(
+        out = rearrange(
             self.head(y, c),
             "b t (h w) (c o p q) -> b c (t o) (h p) (w q)",
             h=rows,
@@ -188,6 +191,23 @@ class FMvT(nn.Module):
             p=ph,
             q=pw,
         )
+        if not k.preconditioned:
+            return out
+        return velocity(out + over(t, x) * frame[:, :, None], x, t)
+
+
+def velocity(out: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The velocity of a rectified flow from an output of unit variance at every t.
+
+    EDM preconditioning (Karras et al. 2022, appendix B.6) for x_t = (1 - t) x0 + t noise and data
+    of unit variance: x0_hat = c_skip x_t + c_out F with c_skip = (1 - t) / s^2, c_out = t / s and
+    s^2 = (1 - t)^2 + t^2, hence v = (x_t - x0_hat) / t = (2 t - 1) / s^2 x_t - F / s. The network
+    gives x0 at t = 1 and -noise at t = 0, so it never has to carry its own input to its output,
+    which a network narrower than its tokens cannot do.
+    """
+    t = over(t, x)
+    square = (1 - t) ** 2 + t**2
+    return (2 * t - 1) / square * x - out / square.sqrt()
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:

@@ -40,8 +40,8 @@ def _rows() -> dict[str, Config]:
         "A-VAE-4f4": AVAEConfig(4, (128, 256, 512)),
         "A-VAE-16f8": AVAEConfig(16, (128, 256, 256, 512)),
         "A-VAE-nano": AVAEConfig(4, (16, 48, 96), 1, 8, False, 1),
-        "FMiT-nano": FMiTConfig(4, 28, 4, 128, 6, 4),
-        "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4),
+        "FMiT-nano": FMiTConfig(4, 28, 4, 128, 6, 4, preconditioned=True),
+        "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4, preconditioned=True),
         "ReId-nano": ReIdConfig(4, 64, 2),
         "EF-nano": EFRegressorConfig(),
     }
