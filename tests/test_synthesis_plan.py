@@ -73,12 +73,18 @@ def test_nonsense_is_refused(wrong: dict, message: str) -> None:
 
 
 def test_given_masks_are_checked_and_chosen_by_seed() -> None:
-    masks = np.zeros((3, 8, 8))
-    masks[1, 2:4] = 1
-    source = given_masks(masks)
-    assert source(View.A4C, 4).sum() == 16
+    masks = np.ones((3, 8, 8))
+    masks[1, 4:] = 0
+    source = given_masks(masks, 8)
+    assert source(View.A4C, 4).sum() == 32
     assert source(View.PLAX, 4).dtype == bool
-    with pytest.raises(InputError, match="only the values 0 and 1"):
-        given_masks(masks * 255)
+    assert np.array_equal(given_masks(masks * 255, 8)(View.A4C, 1), source(View.A4C, 1))
+    with pytest.raises(InputError, match="must hold only 0 and 1"):
+        given_masks(masks * 0.5, 8)
+    with pytest.raises(InputError, match="112x112"):
+        given_masks(masks)
     with pytest.raises(InputError, match=r"\(n, h, w\)"):
-        given_masks(masks[0])
+        given_masks(masks[0], 8)
+    masks[2] = 0
+    with pytest.raises(InputError, match="mask number 2 is empty"):
+        given_masks(masks, 8)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from echoflow.data.masks import check_mask
 from echoflow.types import InputError, View
 
 MaskSource = Callable[[View, int], np.ndarray]
@@ -26,13 +27,17 @@ def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:
     return source
 
 
-def given_masks(masks: np.ndarray) -> MaskSource:
-    """Masks (n, h, w) of 0 and 1; the candidate's seed chooses one."""
-    masks = np.asarray(masks)
-    if masks.ndim != 3 or not len(masks) or not np.isin(masks, (0, 1)).all():
+def given_masks(masks: np.ndarray, side: int = 112) -> MaskSource:
+    """Masks (n, side, side) of 0 and 1, or 0 and 255; the candidate's seed chooses one.
+
+    `InputError` for other shapes or values, and for a mask without a ventricle in it.
+    """
+    if np.ndim(masks) != 3 or not len(masks):
         raise InputError(
-            "masks must have axes (n, h, w), at least one mask and only the values 0 and 1; got "
-            f"shape {masks.shape}. Threshold them first, for example masks > 127."
+            f"masks must have axes (n, h, w) and be at least one; got shape {np.shape(masks)}."
         )
-    chosen = masks.astype(bool)
+    chosen = np.stack([check_mask(mask, side, side) for mask in masks])
+    empty = np.flatnonzero(~chosen.any(axis=(1, 2)))
+    if len(empty):
+        raise InputError(f"mask number {empty[0]} is empty; draw the left-ventricular cavity.")
     return lambda view, seed: chosen[seed % len(chosen)]
