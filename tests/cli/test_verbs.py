@@ -90,3 +90,12 @@ def test_print_config(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     (tmp_path / "mine.yaml").write_text(printed)
     assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--print-config"]) == 0
     assert capsys.readouterr().out == printed
+
+
+@pytest.mark.slow
+def test_quickstart(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new"
+    assert main(["quickstart", "--out", str(out), "--weights", str(bundle)]) == 0
+    assert len(Manifest.read(out / "dataset").records) == 24
+    assert {"report.html", "report.md", "sweep.mp4", "sweep.gif"} <= {p.name for p in out.iterdir()}
+    assert str(out / "report.html") in capsys.readouterr().out

@@ -57,7 +57,7 @@ def phantom(
         phase=0.0 if gated else None,
         ef=ef_range(ef) if ef else None,
     )
-    write_dynamic(counted(hearts.clips(workers), len(hearts), "video"), out, hearts.spec())
+    write_dynamic(counted(hearts.clips(workers), len(hearts), "videos"), out, hearts.spec())
     typer.echo(f"{len(hearts)} videos of {n} patients in {out}")
 
 
@@ -84,7 +84,7 @@ def encode(
     folder = bundle_folder(weights)
     avae = folder / "avae" if (folder / CARD).is_file() else folder
     window = Window(frames=frames, fps=fps)
-    with bar("video") as progress:
+    with bar("videos") as progress:
         encode_clips(
             _labelled(manifest, window),
             zoo.load(avae),

@@ -37,7 +37,7 @@ def quickstart(
     """
     from echoflow import quickstart as story
 
-    with bar("video") as progress:
+    with bar("videos") as progress:
         story.quickstart(out, typer.echo, progress, weights)
 
 
@@ -81,7 +81,7 @@ def synthesise(
         anatomy=_tuned(pipeline.anatomy, steps, None),
         motion=_tuned(pipeline.motion, steps, guidance),
     )
-    with bar("video") as progress:
+    with bar("videos") as progress:
         made = make(pipeline, plan, out, masks, progress)
     typer.echo(f"{len(made.records)} videos in {out}")
 

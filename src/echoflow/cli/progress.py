@@ -1,4 +1,4 @@
-"""The progress bar: on stderr, and only where somebody watches."""
+"""Progress bars: on stderr, and only where somebody watches."""
 
 from __future__ import annotations
 
@@ -7,29 +7,15 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""(done, in all)."""
 Tell = Callable[[str, int, int], None]
 """(what, done, in all)."""
-
-
-@contextmanager
-def bar(unit: str) -> Iterator[Progress]:
-    """Yields a function that moves the bar."""
-    from tqdm import tqdm
-
-    with tqdm(unit=unit, disable=None) as shown:
-
-        def update(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
-        yield update
+Progress = Callable[[int, int], None]
+"""(done, in all)."""
 
 
 @contextmanager
 def bars() -> Iterator[Tell]:
-    """Yields a function that moves one bar per stage, a new one whenever the name changes."""
+    """Yields a function that moves the bar called `what`; one bar is open at a time."""
     from tqdm import tqdm
 
     with ExitStack() as stack:
@@ -40,13 +26,22 @@ def bars() -> Iterator[Tell]:
                 stack.close()
                 shown[what] = stack.enter_context(tqdm(desc=what, total=total, disable=None))
             shown[what].update(done - shown[what].n)
+            if done == total:
+                stack.close()
 
         yield tell
 
 
-def counted(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+@contextmanager
+def bar(what: str) -> Iterator[Progress]:
+    """Yields a function that moves the one bar."""
+    with bars() as tell:
+        yield lambda done, total: tell(what, done, total)
+
+
+def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """The items, moving a bar as they are taken."""
-    with bar(unit) as update:
+    with bar(what) as progress:
         for done, item in enumerate(items, 1):
             yield item
-            update(done, total)
+            progress(done, total)

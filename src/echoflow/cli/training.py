@@ -45,7 +45,7 @@ def train(
         return
     from echoflow.training.stages import train as run
 
-    with bar("step") as progress:
+    with bar("steps") as progress:
         done = run(
             recipe,
             out or Path("runs") / name,
