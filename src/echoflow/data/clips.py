@@ -111,13 +111,14 @@ class AnatomySource:
     """Single latent frames with view and LV mask, for the LIFM: x (b, c, h, w)."""
 
     latents: Latents
+    sampled: bool = True  # posterior draws; else its means
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
         frame = rng.integers(self.latents.moments.shape[1], size=(len(index), 1))
-        x = self.latents.draw(index, frame, rng)[:, 0]
+        x = self.latents.draw(index, frame, rng if self.sampled else None)[:, 0]
         masks = self.latents.masks
         if masks is None:
             mask = torch.zeros(len(index), 1, *x.shape[-2:])
@@ -139,6 +140,7 @@ class ClipSource:
     latents: Latents
     frames: int
     anatomy: Literal["first", "outside"] = "outside"
+    sampled: bool = True  # posterior draws; else its means
 
     def __post_init__(self) -> None:
         length = self.latents.moments.shape[1]
@@ -153,7 +155,7 @@ class ClipSource:
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
         rows = np.stack([self._frames(rng) for _ in index])
-        z = self.latents.draw(index, rows, rng)
+        z = self.latents.draw(index, rows, rng if self.sampled else None)
         ef = torch.tensor([_known_ef(self.latents.records[i]) for i in index])
         clip = z[:, 1:].transpose(1, 2).contiguous()
         return Batch(clip, Condition(ef=ef, frame=z[:, 0]), _uids(self.latents, index))
@@ -173,6 +175,7 @@ class PairSource:
     """Two frames of each video, for re-identification: x (2b, c, h, w), firsts then seconds."""
 
     latents: Latents
+    sampled: bool = True  # posterior draws; else its means
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -180,7 +183,7 @@ class PairSource:
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
         length = self.latents.moments.shape[1]
         frames = np.stack([rng.choice(length, 2, replace=False) for _ in index])
-        z = self.latents.draw(index, frames, rng)
+        z = self.latents.draw(index, frames, rng if self.sampled else None)
         uids = _uids(self.latents, index)
         return Batch(torch.cat([z[:, 0], z[:, 1]]), Condition(), uids + uids)
 

@@ -69,12 +69,17 @@ class Latents:
     def __len__(self) -> int:
         return len(self.records)
 
-    def draw(self, index: np.ndarray, frames: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Normalised posterior draws (b, f, c, h, w) of `frames` (b, f) of videos `index` (b,)."""
+    def draw(
+        self, index: np.ndarray, frames: np.ndarray, rng: np.random.Generator | None
+    ) -> Tensor:
+        """Normalised latents (b, f, c, h, w) of `frames` (b, f) of videos `index` (b,).
+
+        Posterior draws, or its means when `rng` is None.
+        """
         picked = self.moments[torch.from_numpy(index)[:, None], torch.from_numpy(frames)].float()
-        mean, std = picked.chunk(2, dim=2)
-        noise = torch.from_numpy(rng.standard_normal(mean.shape, np.float32))
-        z = mean + std * noise
+        z, std = picked.chunk(2, dim=2)
+        if rng is not None:
+            z = z + std * torch.from_numpy(rng.standard_normal(z.shape, np.float32))
         return self.stats.normalise(z.flatten(0, 1)).view_as(z)
 
 
@@ -98,7 +103,7 @@ def encode_clips(
                 small = latent_mask(mask, *moments.mean.shape[-2:])
                 shard[f"{clip.uid}.mask"] = small.byte()
             if clip.split == Split.TRAIN:
-                sums.add(moments.mean)
+                sums.add(moments)
             number = len(rows) // per_shard
             rows.append({**_row(clip), "shard": number})
             if len(rows) % per_shard == 0:
@@ -121,17 +126,22 @@ def _encode(avae: Any, video: np.ndarray) -> Moments:
 
 
 class _Sums:
-    """Streaming per-channel mean and standard deviation in float64."""
+    """Streaming per-channel mean and standard deviation of posterior draws, in float64.
+
+    The variance of a draw is that of the means plus the mean posterior variance. A channel that the
+    KL term has emptied has means near zero and posterior variance 1: scaled by its means alone, it
+    would drown the others in noise.
+    """
 
     def __init__(self) -> None:
-        self.n, self.first, self.second = 0, torch.zeros(0), torch.zeros(0)
+        self.n = 0
+        self.first = self.second = torch.zeros(1, dtype=torch.float64)
 
-    def add(self, z: Tensor) -> None:
-        z = z.double().transpose(0, 1).flatten(1)
-        first, second = z.sum(1), z.square().sum(1)
-        self.first = first if self.n == 0 else self.first + first
-        self.second = second if self.n == 0 else self.second + second
-        self.n += z.shape[1]
+    def add(self, moments: Moments) -> None:
+        mean, std = (m.double().transpose(0, 1).flatten(1) for m in (moments.mean, moments.std))
+        self.first = self.first + mean.sum(1)
+        self.second = self.second + (mean.square() + std.square()).sum(1)
+        self.n += mean.shape[1]
 
     def finish(self) -> dict[str, list[float]]:
         if self.n == 0:

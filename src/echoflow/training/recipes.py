@@ -80,6 +80,9 @@ class Recipe(BaseModel):
     stage: Stage
     model: str
     data: str = Field(description="videos for avae and ef, latents for the other stages")
+    posterior: Literal["draw", "mean"] = Field(
+        default="draw", description="what latents are: posterior draws (the paper) or its means"
+    )
     engine: Engine = Engine()
     avae: AutoencoderOptions = AutoencoderOptions()
     flow: FlowOptions = FlowOptions()
@@ -143,7 +146,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
 
 
 def _nano(stage: Stage, model: str, data: str, engine: Engine, **options: Any) -> Recipe:
-    return Recipe(stage=stage, model=model, data=data, engine=engine, **options)
+    return Recipe(stage=stage, model=model, data=data, posterior="mean", engine=engine, **options)
 
 
 RECIPES: dict[str, Recipe] = {

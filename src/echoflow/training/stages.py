@@ -98,22 +98,19 @@ def _avae(recipe: Recipe) -> Assembled:
 
 
 def _lifm(recipe: Recipe) -> Assembled:
-    source = AnatomySource(Latents.read(recipe.data, Split.TRAIN))
-    held = AnatomySource(Latents.read(recipe.data, Split.VAL))
-    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 64)), source
+    train, held = (AnatomySource(*latents) for latents in _latents(recipe))
+    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 64)), train
 
 
 def _lvfm(recipe: Recipe) -> Assembled:
     frames, anatomy = recipe.flow.frames, recipe.flow.anatomy
-    source = ClipSource(Latents.read(recipe.data, Split.TRAIN), frames, anatomy)
-    held = ClipSource(Latents.read(recipe.data, Split.VAL), frames, anatomy)
-    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 16)[:6]), source
+    train, held = (ClipSource(z, frames, anatomy, sampled) for z, sampled in _latents(recipe))
+    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 16)[:6]), train
 
 
 def _reid(recipe: Recipe) -> Assembled:
-    source = PairSource(Latents.read(recipe.data, Split.TRAIN))
-    held = PairSource(Latents.read(recipe.data, Split.VAL))
-    return ReIdTask(zoo.build(recipe.model), recipe.reid, _fixed(held)), source
+    train, held = (PairSource(*latents) for latents in _latents(recipe))
+    return ReIdTask(zoo.build(recipe.model), recipe.reid, _fixed(held)), train
 
 
 def _ef(recipe: Recipe) -> Assembled:
@@ -124,6 +121,12 @@ def _ef(recipe: Recipe) -> Assembled:
     source = VideoSource(load_videos(manifest, train), train, config.frames, augment=True)
     held = VideoSource(load_videos(manifest, val), val, config.frames)
     return RegressionTask(zoo.build(recipe.model), _fixed(held, 16)), source
+
+
+def _latents(recipe: Recipe) -> list[tuple[Latents, bool]]:
+    """Training and validation latents, and whether they are drawn from the posterior."""
+    sampled = recipe.posterior == "draw"
+    return [(Latents.read(recipe.data, split), sampled) for split in (Split.TRAIN, Split.VAL)]
 
 
 def _fixed(source: Source, batch: int = HELD_OUT) -> list[Batch]:
