@@ -1,0 +1,67 @@
+"""Recipes as values: names, dotted settings, files, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from echoflow.networks import zoo
+from echoflow.training.recipes import RECIPES, named, parse, read
+from echoflow.training.stages import MODELS, assemble
+from echoflow.types import InputError
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_names_a_model_of_its_stage(name: str) -> None:
+    recipe = named(name)
+    assert isinstance(zoo.config_of(recipe.model), MODELS[recipe.stage])
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    recipe = named("nano-lvfm")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    assert read(path) == recipe
+
+
+def test_dotted_settings_reach_nested_values() -> None:
+    recipe = named("nano-lvfm").changed(["engine.lr=5e-5", "flow.drop=0.2", "data=elsewhere"])
+    assert (recipe.engine.lr, recipe.flow.drop, recipe.data) == (5e-5, 0.2, "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("engine.lrr=1", "no setting engine.lrr. Did you mean lr"),
+        ("engine.lr=-1", "engine.lr: .*greater than 0"),
+        ("engine.steps=many", "engine.steps: .*integer"),
+        ("engine", "written name=value"),
+        ("engine.lr.x=1", "no setting engine.lr.x"),
+    ],
+)
+def test_wrong_settings_are_named(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        named("nano-lvfm").changed([setting])
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recipe file"):
+        read(tmp_path / "none.yaml")
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(InputError, match="must hold settings"):
+        read(path)
+    path.write_text("a: [1\n")
+    with pytest.raises(InputError, match="is not YAML"):
+        read(path)
+
+
+def test_unknown_field_in_a_file() -> None:
+    values = yaml.safe_load(named("nano-ef").to_yaml())
+    with pytest.raises(InputError, match="colour: Extra inputs are not permitted"):
+        parse({**values, "colour": "red"})
+
+
+def test_a_stage_refuses_the_model_of_another() -> None:
+    with pytest.raises(InputError, match="stage lvfm cannot train FMiT-nano, a FMiT"):
+        assemble(named("nano-lvfm").changed(["model=FMiT-nano"]))
