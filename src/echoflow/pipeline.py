@@ -28,8 +28,6 @@ from echoflow.sampling import SamplingPlan, sample
 from echoflow.types import InputError, View
 
 NANO = "nano"
-CARD = "bundle.json"
-STAGES = ("avae", "lifm", "lvfm", "reid", "ef")
 GPU_BATCH = 32
 
 
@@ -158,7 +156,7 @@ def load(weights: str | Path = NANO, device: torch.device | str = "cpu") -> Pipe
     """The pipeline of a bundle: its name or its folder. Everything is checked before it is used."""
     folder = bundle_folder(weights)
     card = _card(folder)
-    nets = {stage: zoo.load(folder / stage).to(device) for stage in STAGES}
+    nets = {stage: zoo.load(folder / stage).to(device) for stage in zoo.STAGES}
     reid, ef = nets["reid"], nets["ef"]
     if not isinstance(ef, EFRegressor):
         raise InputError(f"{folder}/ef is not an EF regressor.")
@@ -190,12 +188,12 @@ def bundle_folder(weights: str | Path) -> Path:
 
 
 def _card(folder: Path) -> Mapping[str, Any]:
-    path = folder / CARD
+    path = folder / zoo.BUNDLE
     needed = {"mean", "std", "size", "frames", "fps", "shift", "anatomy", "motion"}
     try:
         card = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{folder} is not a bundle: {CARD} is missing.") from None
+        raise InputError(f"{folder} is not a bundle: {zoo.BUNDLE} is missing.") from None
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); copy the bundle again.") from error
     missing = sorted(needed - set(card))

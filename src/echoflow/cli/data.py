@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from echoflow.cli.progress import bar, counted
 from echoflow.cli.values import ef_range, names, views
-
-if TYPE_CHECKING:
-    from echoflow.data.manifest import Manifest
-    from echoflow.data.prepare import Window
-    from echoflow.data.shards import Labelled
 
 
 def phantom(
@@ -74,36 +68,22 @@ def encode(
 ) -> None:
     """Encode videos to latents, ready for training."""
     from echoflow.data.prepare import Window
-    from echoflow.data.shards import encode_clips
+    from echoflow.data.shards import encode_clips, labelled
     from echoflow.data.sources import open_source
     from echoflow.metrics.report import fingerprint
     from echoflow.networks import zoo
-    from echoflow.pipeline import CARD, bundle_folder
+    from echoflow.pipeline import bundle_folder
 
     manifest = open_source(source)
     folder = bundle_folder(weights)
-    avae = folder / "avae" if (folder / CARD).is_file() else folder
+    avae = folder / "avae" if (folder / zoo.BUNDLE).is_file() else folder
     window = Window(frames=frames, fps=fps)
     with bar("videos") as progress:
         encode_clips(
-            _labelled(manifest, window),
+            labelled(manifest, manifest.records, window),
             zoo.load(avae),
             out,
             fingerprint(avae),
             progress=lambda done: progress(done, len(manifest.records)),
         )
     typer.echo(f"{len(manifest.records)} videos encoded in {out}")
-
-
-def _labelled(manifest: Manifest, window: Window) -> Iterator[Labelled]:
-    """Every clip in its window, with its LV masks where a phantom's truth lies beside it."""
-    from echoflow.data.phantom.layout import read_truth, truth_path
-    from echoflow.data.prepare import load_clip
-    from echoflow.data.resample import resample_time
-
-    for record in manifest.records:
-        clip = load_clip(manifest, record, window)
-        truth, masks = truth_path(manifest.root, record.uid), None
-        if truth.is_file():
-            masks = resample_time(read_truth(truth).mask, record.fps, clip.fps, len(clip.video))
-        yield clip, masks

@@ -57,7 +57,7 @@ def train(
 
 def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
     """Every stage of the embedded bundle; see `echoflow.training.nano`."""
-    from echoflow.pipeline import STAGES
+    from echoflow.networks.zoo import STAGES
     from echoflow.training.recipes import named
 
     settings: dict[str, list[str]] = {stage: [] for stage in STAGES}

@@ -8,7 +8,7 @@ is known) and `latents.json` (statistics of the training split, hash of the A-VA
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from echoflow.data.manifest import Manifest
 from echoflow.data.masks import latent_mask
+from echoflow.data.phantom.layout import read_truth, truth_path
 from echoflow.data.pixels import to_float
+from echoflow.data.prepare import Window, load_clip
+from echoflow.data.resample import resample_time
 from echoflow.files import new_folder
 from echoflow.latents import LatentStats, Moments, encode
 from echoflow.types import Clip, InputError, Record, Split, View
 
 INDEX, CARD = "index.parquet", "latents.json"
+
+WHOLE = Window()  # every frame at its own rate
 
 Labelled = tuple[Clip, np.ndarray | None]  # a clip and its LV masks (t, h, w), where known
 
@@ -81,6 +87,18 @@ class Latents:
         if rng is not None:
             z = z + std * torch.from_numpy(rng.standard_normal(z.shape, np.float32))
         return self.stats.normalise(z.flatten(0, 1)).view_as(z)
+
+
+def labelled(
+    manifest: Manifest, records: Iterable[Record], window: Window = WHOLE
+) -> Iterator[Labelled]:
+    """Every clip in its window, with its LV masks where a phantom's truth lies beside it."""
+    for record in records:
+        clip = load_clip(manifest, record, window)
+        truth, masks = truth_path(manifest.root, record.uid), None
+        if truth.is_file():
+            masks = resample_time(read_truth(truth).mask, record.fps, clip.fps, len(clip.video))
+        yield clip, masks
 
 
 def encode_clips(

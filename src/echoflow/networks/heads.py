@@ -62,8 +62,9 @@ class EFRegressorConfig:
 class EFRegressor(nn.Module):
     """A clip (b, t, h, w) in [-1, 1] -> EF in percent (b,).
 
-    Space is halved at every level, time is kept. The EF lives in how much things move, so the
-    spread of every feature over time is pooled beside its mean.
+    Space is halved at every level, time is kept. The mean of a feature over the picture is a curve
+    over the beat, as the area of a dark cavity is; the EF is read from the curves' mean, spread,
+    top and bottom, and from how much features change in place.
     """
 
     def __init__(self, config: EFRegressorConfig) -> None:
@@ -71,7 +72,7 @@ class EFRegressor(nn.Module):
         self.config = config
         pairs = zip((1, *config.widths), config.widths, strict=False)
         self.levels = nn.ModuleList(Level(into, out) for into, out in pairs)
-        self.fc = nn.Sequential(nn.Linear(2 * config.widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))
+        self.fc = nn.Sequential(nn.Linear(5 * config.widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))
 
     def forward(self, clip: Tensor) -> Tensor:
         b, side = len(clip), self.config.size
@@ -80,14 +81,16 @@ class EFRegressor(nn.Module):
         for level in self.levels:
             y = level(y, b)
         y = rearrange(y, "(b t) c h w -> b t c (h w)", b=b).float()
-        pooled = torch.cat([y.mean((1, 3)), y.std(1).mean(2)], dim=1)
-        return 55.0 + 15.0 * self.fc(pooled)[:, 0]
+        curve, change = y.mean(3), y.std(1).mean(2)
+        parts = [curve.mean(1), curve.std(1), curve.amax(1), curve.amin(1), change]
+        return 55.0 + 15.0 * self.fc(torch.cat(parts, dim=1))[:, 0]
 
 
 class Level(nn.Module):
     """A strided 2-D convolution of every frame, then a residual convolution along time.
 
-    (2+1)-D as in Tran et al. 2018, written with 2-D kernels, which are far faster on a CPU.
+    (2+1)-D as in Tran et al. 2018, written with 2-D kernels, which are far faster on a CPU. The
+    norms see the whole clip: one of each frame alone would remove the very changes to be measured.
     """
 
     def __init__(self, into: int, out: int) -> None:
@@ -99,7 +102,8 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, b: int) -> Tensor:
         """Frames ((b t), c, h, w) -> the same at half the size."""
-        x = F.silu(self.norm(self.space(x)))
+        x = self.space(x)
         h = x.shape[-2]
-        y = self.time(rearrange(x, "(b t) c h w -> b c t (h w)", b=b))
-        return F.silu(self.norm_time(x + rearrange(y, "b c t (h w) -> (b t) c h w", h=h)))
+        y = F.silu(self.norm(rearrange(x, "(b t) c h w -> b c t (h w)", b=b)))
+        y = F.silu(self.norm_time(y + self.time(y)))
+        return rearrange(y, "b c t (h w) -> (b t) c h w", h=h)

@@ -26,6 +26,8 @@ from echoflow.types import InputError, choose
 Config = AVAEConfig | FMiTConfig | FMvTConfig | ReIdConfig | EFRegressorConfig
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+BUNDLE = "bundle.json"  # the card of a bundle, beside one folder per stage
+STAGES = ("avae", "lifm", "lvfm", "reid", "ef")
 
 # latent space -> channels, cells per side at 112 pixels
 SPACES = {"4f8": (4, 14), "4f4": (4, 28), "16f8": (16, 14)}

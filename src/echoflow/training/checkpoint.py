@@ -80,7 +80,8 @@ def read(
         for name, net in nets.items():
             net.load_state_dict(state["nets"][name])
             averages[name].net.load_state_dict(state["averages"][name])
-            optimisers[name].load_state_dict(state["optimisers"][name])
+        for name, optimiser in optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(
             f"{folder} does not fit this recipe or is damaged ({str(error).splitlines()[0]}); "

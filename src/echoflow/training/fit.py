@@ -47,7 +47,11 @@ def fit(
     accelerator = Accelerator(mixed_precision=precision)
     nets = dict(task.nets)
     averages = {name: Average(net, engine.ema) for name, net in nets.items()}
-    optimisers = {name: _optimiser(net, engine) for name, net in nets.items()}
+    optimisers = {
+        f"{name}/{kind}": optimiser
+        for name, net in nets.items()
+        for kind, optimiser in _optimisers(net, engine).items()
+    }
     first = 0
     if resume and (found := checkpoint.checkpoints(run)):
         first = checkpoint.read(found[-1], nets, averages, optimisers)
@@ -56,7 +60,7 @@ def fit(
             net.compile()
         task.nets[name] = accelerator.prepare(net)
         averages[name].net.to(accelerator.device)
-        optimisers[name] = accelerator.prepare(optimisers[name])
+    optimisers = {name: accelerator.prepare(optimiser) for name, optimiser in optimisers.items()}
     stream = BatchStream(
         source, engine.batch, engine.seed, accelerator.process_index, accelerator.num_processes
     )
@@ -116,26 +120,50 @@ def _move(
                 f"the loss of {name} is not finite at step {step}; lower the learning rate or "
                 f"check the videos of this batch: {', '.join(batch.uid[:3])} ..."
             )
-        for group in optimisers[name].param_groups:
-            group["lr"] = logs["lr"]
         accelerator.backward(loss.value)
         norm = accelerator.clip_grad_norm_(task.nets[name].parameters(), engine.clip)
-        optimisers[name].step()
-        for other in optimisers.values():
-            other.zero_grad()
+        for key, optimiser in optimisers.items():
+            if key.startswith(f"{name}/"):
+                for group in optimiser.param_groups:
+                    group["lr"] = logs["lr"]
+                optimiser.step()
+            optimiser.zero_grad()
         logs |= {f"{name}/{key}": value for key, value in loss.logs.items()}
         logs |= {f"{name}/loss": loss.value.item(), f"{name}/grad": float(norm or 0.0)}
     return logs
 
 
-def _optimiser(net: nn.Module, engine: Engine) -> torch.optim.Optimizer:
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
+def _optimisers(net: nn.Module, engine: Engine) -> dict[str, torch.optim.Optimizer]:
+    """AdamW for everything, or Muon (Jordan et al. 2024) for the matrices inside and AdamW for the
+    rest: embeddings, head, vectors, convolutions."""
+    matrices = {n: p for n, p in net.named_parameters() if p.ndim > 1}
+    inner = {
+        n: p
+        for n, p in matrices.items()
+        if engine.optimiser == "muon" and p.ndim == 2 and n.startswith("blocks.")
+    }
     groups = [
-        {"params": matrices, "weight_decay": engine.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {
+            "params": [p for n, p in matrices.items() if n not in inner],
+            "weight_decay": engine.weight_decay,
+        },
+        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=engine.lr, betas=engine.betas, foreach=True)
+    found: dict[str, torch.optim.Optimizer] = {
+        "adamw": torch.optim.AdamW(groups, lr=engine.lr, betas=engine.betas, foreach=True)
+    }
+    if inner:
+        found["muon"] = _muon(list(inner.values()), engine)
+    return found
+
+
+def _muon(params: list[nn.Parameter], engine: Engine) -> torch.optim.Optimizer:
+    """Muon scaled so that AdamW's learning rate serves both (Liu et al. 2025, section 2.2)."""
+    if not hasattr(torch.optim, "Muon"):
+        raise InputError(
+            f"optimiser muon needs torch >= 2.9, this is {torch.__version__}; use adamw."
+        )
+    return torch.optim.Muon(params, engine.lr, engine.weight_decay, adjust_lr_fn="match_rms_adamw")
 
 
 def _batches(stream: BatchStream, first: int, engine: Engine) -> Iterator[Batch]:

@@ -16,21 +16,19 @@ from typing import Any
 
 import torch
 
-from echoflow.data.phantom.layout import read_truth, truth_path, write_dynamic
+from echoflow.data.phantom.layout import write_dynamic
 from echoflow.data.phantom.population import Population
-from echoflow.data.prepare import load_clip
-from echoflow.data.shards import Labelled, Latents, encode_clips
+from echoflow.data.shards import Latents, encode_clips, labelled
 from echoflow.data.sources import open_source
 from echoflow.files import new_folder, sha256
 from echoflow.networks import zoo
 from echoflow.networks.dit import FMvTConfig
-from echoflow.pipeline import CARD, STAGES
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
 from echoflow.training import checkpoint
 from echoflow.training.recipes import Recipe, named
 from echoflow.training.stages import train
-from echoflow.types import Record, Split, View
+from echoflow.types import Split, View
 
 Tell = Callable[[str, int, int], None]
 """(what, done, in all)."""
@@ -62,7 +60,7 @@ def train_nano(
     `settings` holds dotted changes per stage, such as {"lvfm": ["engine.steps=100"]}.
     """
     out = Path(out)
-    recipes = {stage: _recipe(stage, out, (settings or {}).get(stage, [])) for stage in STAGES}
+    recipes = {stage: _recipe(stage, out, (settings or {}).get(stage, [])) for stage in zoo.STAGES}
     if not (out / "videos").exists():
         clips = population.clips(os.cpu_count() or 1)
         write_dynamic(_counted(clips, len(population), tell), out / "videos", population.spec())
@@ -90,15 +88,11 @@ def encode_dataset(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = zoo.load(avae).to(device)
 
-    def labelled(record: Record) -> Labelled:
-        path = truth_path(manifest.root, record.uid)
-        return load_clip(manifest, record), read_truth(path).mask if path.is_file() else None
-
     def progress(done: int) -> None:
         tell("encode", done, len(records))
 
     encode_clips(
-        map(labelled, records), net, out, sha256(Path(avae) / zoo.WEIGHTS), progress=progress
+        labelled(manifest, records), net, out, sha256(Path(avae) / zoo.WEIGHTS), progress=progress
     )
 
 
@@ -108,14 +102,14 @@ def write_bundle(
     """The averaged networks in bfloat16, the gallery with its thresholds, recipes and the card."""
     train_set, val = (Latents.read(out / "latents", s) for s in (Split.TRAIN, Split.VAL))
     with new_folder(bundle) as work:
-        for stage in STAGES:
+        for stage in zoo.STAGES:
             zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
             (work / stage / "recipe.yaml").write_text(recipes[stage].to_yaml())
         reid = zoo.load(work / "reid")
         seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
         PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")
         card = _card(train_set, recipes, population)
-        (work / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        (work / zoo.BUNDLE).write_text(json.dumps(card, indent=1) + "\n")
 
 
 def _gallery(reid: Any, latents: Latents) -> Gallery:
@@ -141,7 +135,7 @@ def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) 
         "shift": {stage: recipes[stage].flow.shift for stage in ("lifm", "lvfm")},
         "anatomy": dataclasses.asdict(ANATOMY),
         "motion": dataclasses.asdict(MOTION),
-        "models": {stage: recipes[stage].model for stage in STAGES},
+        "models": {stage: recipes[stage].model for stage in zoo.STAGES},
     }
 
 

@@ -26,6 +26,7 @@ class Engine(BaseModel):
     decay: float = Field(
         default=0.2, ge=0, le=1, description="share of the steps that decays to zero"
     )
+    optimiser: Literal["adamw", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
@@ -80,6 +81,7 @@ class Recipe(BaseModel):
     stage: Stage
     model: str
     data: str = Field(description="videos for avae and ef, latents for the other stages")
+    start: str | None = Field(default=None, description="folder of weights to start from")
     posterior: Literal["draw", "mean"] = Field(
         default="draw", description="what latents are: posterior draws (the paper) or its means"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from echoflow.data.clips import (
     AnatomySource,
@@ -94,23 +95,23 @@ def _avae(recipe: Recipe) -> Assembled:
     source = FrameSource(load_videos(manifest, train), tuple(r.uid for r in train))
     held = FrameSource(load_videos(manifest, val), tuple(r.uid for r in val))
     frames = _fixed(held)[0].x
-    return AutoencoderTask(zoo.build(recipe.model), recipe.avae, frames), source
+    return AutoencoderTask(_network(recipe), recipe.avae, frames), source
 
 
 def _lifm(recipe: Recipe) -> Assembled:
     train, held = (AnatomySource(*latents) for latents in _latents(recipe))
-    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 64)), train
+    return FlowTask(_network(recipe), recipe.flow, _fixed(held, 64)), train
 
 
 def _lvfm(recipe: Recipe) -> Assembled:
     frames, anatomy = recipe.flow.frames, recipe.flow.anatomy
     train, held = (ClipSource(z, frames, anatomy, sampled) for z, sampled in _latents(recipe))
-    return FlowTask(zoo.build(recipe.model), recipe.flow, _fixed(held, 16)[:6]), train
+    return FlowTask(_network(recipe), recipe.flow, _fixed(held, 16)[:6]), train
 
 
 def _reid(recipe: Recipe) -> Assembled:
     train, held = (PairSource(*latents) for latents in _latents(recipe))
-    return ReIdTask(zoo.build(recipe.model), recipe.reid, _fixed(held)), train
+    return ReIdTask(_network(recipe), recipe.reid, _fixed(held)), train
 
 
 def _ef(recipe: Recipe) -> Assembled:
@@ -120,7 +121,15 @@ def _ef(recipe: Recipe) -> Assembled:
     assert isinstance(config, EFRegressorConfig)
     source = VideoSource(load_videos(manifest, train), train, config.frames, augment=True)
     held = VideoSource(load_videos(manifest, val), val, config.frames)
-    return RegressionTask(zoo.build(recipe.model), _fixed(held, 16)), source
+    return RegressionTask(_network(recipe), _fixed(held, 16)), source
+
+
+def _network(recipe: Recipe) -> nn.Module:
+    """The recipe's network, untrained or from the weights it starts from."""
+    net = zoo.build(recipe.model)
+    if recipe.start is not None:
+        zoo.load_weights(net, Path(recipe.start) / zoo.WEIGHTS)
+    return net
 
 
 def _latents(recipe: Recipe) -> list[tuple[Latents, bool]]:

@@ -1,0 +1,117 @@
+"""The pipeline: a seed gives the same bits alone and in a batch; bundles that are not whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from echoflow.networks import zoo
+from echoflow.networks.avae import AVAEConfig
+from echoflow.networks.dit import FMiTConfig, FMvTConfig
+from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+from echoflow.pipeline import Pipeline, load
+from echoflow.privacy import Gallery, PrivacyFilter
+from echoflow.sampling import SamplingPlan
+from echoflow.types import InputError, View
+
+TINY = {
+    "avae": AVAEConfig(2, (8, 16), 1, 8, False, 1),
+    "lifm": FMiTConfig(2, 8, 4, 32, 2, 2, preconditioned=True),
+    "lvfm": FMvTConfig(2, 8, 8, (2, 4, 4), 32, 2, 2, preconditioned=True),
+    "reid": ReIdConfig(2, 16, 1),
+    "ef": EFRegressorConfig((8, 16), 16, 8),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    torch.manual_seed(0)
+    for stage, config in TINY.items():
+        net = zoo.build(config)
+        for p in net.parameters():
+            if p.ndim > 1:
+                nn.init.normal_(p, std=0.1)
+        zoo.save(net, folder / stage)
+    reid = zoo.load(folder / "reid")
+    z = torch.randn(6, 2, 8, 8)
+    gallery = Gallery.of(reid, z, [f"p{i}" for i in range(6)])  # type: ignore[arg-type]
+    PrivacyFilter(reid, gallery, 0.999).save(folder / "privacy.safetensors")
+    plan = dataclasses.asdict(SamplingPlan(steps=3, scale=2.0))
+    card = {"mean": [0, 0], "std": [1, 1], "size": 8, "frames": 8, "fps": 16}
+    card |= {"shift": {"lifm": 1.5, "lvfm": 3.0}, "anatomy": plan, "motion": plan}
+    (folder / zoo.BUNDLE).write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(bundle: Path) -> Pipeline:
+    return load(bundle)
+
+
+def test_one_seed_alone_and_in_a_batch_of_eight_gives_the_same_bits(pipeline: Pipeline) -> None:
+    seeds, views = list(range(40, 48)), [View(i % 3) for i in range(8)]
+    masks = (torch.rand(8, 1, 112, 112, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    ef = torch.linspace(15, 75, 8)
+    z = pipeline.anatomies(views, masks, seeds)
+    clips = pipeline.animate(z, ef, seeds)
+    pixels = pipeline.decode(clips)
+    for i in (0, 5, 7):
+        alone = pipeline.anatomies([views[i]], masks[i : i + 1], [seeds[i]])
+        clip = pipeline.animate(alone, ef[i : i + 1], [seeds[i]])
+        assert torch.equal(alone[0], z[i])
+        assert torch.equal(clip[0], clips[i])
+        assert torch.equal(pipeline.decode(clip)[0], pixels[i])
+        assert pipeline.privacy.verdicts(alone)[0] == pipeline.privacy.verdicts(z)[i]
+        assert torch.equal(pipeline.regressor(pixels)[i], pipeline.regressor(pixels[i : i + 1])[0])
+
+
+def test_longer_videos_than_trained(pipeline: Pipeline) -> None:
+    z = pipeline.anatomies([View.A4C], None, [3])
+    plan = SamplingPlan(steps=3, overlap=4)
+    long = pipeline.animate(z, torch.tensor([50.0]), [3], plan, frames=14)
+    assert long.shape == (1, 2, 14, 8, 8)
+    assert pipeline.regressor(pipeline.decode(long)).shape == (1,)
+
+
+def test_the_ef_and_the_seed_change_the_video(pipeline: Pipeline) -> None:
+    z = pipeline.anatomies([View.A4C], None, [3])
+    base = pipeline.animate(z, torch.tensor([50.0]), [3])
+    assert not torch.equal(pipeline.animate(z, torch.tensor([20.0]), [3]), base)
+    assert not torch.equal(pipeline.animate(z, torch.tensor([50.0]), [4]), base)
+
+
+def test_encode_and_decode_fit_together(pipeline: Pipeline) -> None:
+    frames = torch.randint(0, 256, (2, 16, 16), dtype=torch.uint8)
+    assert pipeline.decode(pipeline.encode(frames)).shape == frames.shape
+
+
+def test_requests_that_make_no_sense(pipeline: Pipeline) -> None:
+    z = pipeline.anatomies([View.A4C], None, [3])
+    with pytest.raises(InputError, match="Multiply a fraction by 100"):
+        pipeline.animate(z, torch.tensor([0.55]), [3])
+    with pytest.raises(InputError, match="mask must hold only 0 and 1"):
+        pipeline.anatomies([View.A4C], torch.full((1, 1, 112, 112), 0.5), [3])
+    with pytest.raises(InputError, match="clips of 8 frames; got 5"):
+        pipeline.regressor(torch.zeros(1, 5, 16, 16, dtype=torch.uint8))
+
+
+def test_bundles_that_are_not_whole(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there are no weights nanoo"):
+        load("nanoo")
+    with pytest.raises(InputError, match=r"bundle\.json is missing"):
+        load(tmp_path)
+    (tmp_path / zoo.BUNDLE).write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        load(tmp_path)
+    (tmp_path / zoo.BUNDLE).write_text('{"fps": 16}')
+    with pytest.raises(InputError, match="lacks anatomy"):
+        load(tmp_path)
+    (tmp_path / zoo.BUNDLE).write_text((bundle / zoo.BUNDLE).read_text())
+    with pytest.raises(InputError, match=r"no model in .*avae"):
+        load(tmp_path)
