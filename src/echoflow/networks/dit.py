@@ -22,8 +22,11 @@ from echoflow.networks.layers import (
     modulate,
     rotary_angles,
     rotary_plane,
+    sinusoid,
 )
 from echoflow.types import InputError
+
+PLACE = 32  # sinusoid features per axis of a token's place
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class FMiT(nn.Module):
         self.config = config
         cells = config.patch**2
         self.embed = nn.Linear((config.channels + config.mask_channels) * cells, config.width)
+        self.place = zeroed(nn.Linear(3 * PLACE, config.width))
         self.time = TimeEmbedding(config.width)
         self.view = ClassEmbedding(config.views, config.width)
         self.blocks = nn.ModuleList(
@@ -136,6 +140,7 @@ class FMiT(nn.Module):
         angles = rotary_plane(side, side, k.width // k.heads, x.device)
         c = nn.functional.silu(self.time(t) + self.view(view))
         y = self.embed(tokens)
+        y = y + self.place(places(1, side, side, x.device)[0].to(y.dtype))
         for block in self.blocks:
             y = block(y, c, angles)
         shape = {"h": side, "p": k.patch, "q": k.patch}
@@ -152,6 +157,7 @@ class FMvT(nn.Module):
         pt, ph, pw = config.patch
         self.embed = nn.Linear(config.channels * pt * ph * pw, config.width)
         self.embed_frame = nn.Linear(config.channels * ph * pw, config.width)
+        self.place = zeroed(nn.Linear(3 * PLACE, config.width))
         self.time = TimeEmbedding(config.width)
         self.ef = ScalarEmbedding(config.width)
         self.blocks = nn.ModuleList(
@@ -177,6 +183,7 @@ class FMvT(nn.Module):
         )
         anatomy = rearrange(frame, "b c (h p) (w q) -> b (h w) (c p q)", p=ph, q=pw)
         y = y + self.embed_frame(anatomy)[:, None]
+        y = y + self.place(places(steps, rows, columns, x.device).to(y.dtype))
         head = k.width // k.heads
         space = rotary_plane(rows, columns, head, x.device)
         time = rotary_angles(torch.arange(steps, device=x.device), head)
@@ -194,6 +201,19 @@ class FMvT(nn.Module):
         if not k.preconditioned:
             return out
         return velocity(out + over(t, x) * frame[:, :, None], x, t)
+
+
+def places(steps: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    """Sinusoids of where a token is: (steps, rows * columns, 3 PLACE).
+
+    Rotary attention knows only distances between tokens. A gated loop starts at the R wave, so how
+    far it has come since then decides what the heart does, and that is a place, not a distance.
+    """
+    axes = [sinusoid(torch.arange(n, device=device), PLACE, 100.0) for n in (steps, rows, columns)]
+    t = axes[0][:, None, None].expand(steps, rows, columns, PLACE)
+    y = axes[1][None, :, None].expand_as(t)
+    x = axes[2][None, None].expand_as(t)
+    return torch.cat([t, y, x], dim=-1).flatten(1, 2)
 
 
 def velocity(out: Tensor, x: Tensor, t: Tensor) -> Tensor:
