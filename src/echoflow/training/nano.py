@@ -104,7 +104,7 @@ def write_bundle(
     with new_folder(bundle) as work:
         for stage in zoo.STAGES:
             zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
-            (work / stage / "recipe.yaml").write_text(recipes[stage].to_yaml())
+            shutil.copy(out / stage / "recipe.yaml", work / stage / "recipe.yaml")
         reid = zoo.load(work / "reid")
         seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
         PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")

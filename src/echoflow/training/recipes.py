@@ -156,27 +156,50 @@ RECIPES: dict[str, Recipe] = {
         "avae",
         "A-VAE-nano",
         "videos",
-        Engine(steps=2400, batch=16, lr=1e-3, warmup=100, ema=0.995, weight_decay=0.0),
+        Engine(steps=1600, batch=8, lr=1.5e-3, warmup=100, decay=0.35, ema=0.995, weight_decay=0.0),
         avae=AutoencoderOptions(
-            reconstruction="l1", adversary=0.1, adversary_from=1600, adversary_width=32
+            reconstruction="l1", adversary=0.1, adversary_from=1200, adversary_width=32
         ),
     ),
     "nano-lifm": _nano(
         "lifm",
         "FMiT-nano",
         "latents",
-        Engine(steps=6000, batch=64, lr=1e-3, warmup=200, compile=True),
+        Engine(
+            steps=2400,
+            batch=32,
+            lr=1e-3,
+            warmup=50,
+            decay=0.35,
+            ema=0.998,
+            optimiser="muon",
+            compile=True,
+        ),
         flow=FlowOptions(frames=1, shift=1.5),
     ),
     "nano-lvfm": _nano(
         "lvfm",
         "FMvT-nano",
         "latents",
-        Engine(steps=6000, batch=16, lr=1e-3, warmup=200, compile=True),
+        Engine(
+            steps=6000,
+            batch=8,
+            lr=1e-3,
+            warmup=50,
+            decay=0.35,
+            ema=0.998,
+            optimiser="muon",
+            compile=True,
+        ),
         flow=FlowOptions(frames=32, anatomy="first", shift=3.0),
     ),
     "nano-reid": _nano(
-        "reid", "ReId-nano", "latents", Engine(steps=1000, batch=64, lr=1e-3, warmup=50)
+        "reid", "ReId-nano", "latents", Engine(steps=300, batch=32, lr=1e-3, warmup=50)
     ),
-    "nano-ef": _nano("ef", "EF-nano", "videos", Engine(steps=3000, batch=16, lr=1e-3, warmup=100)),
+    "nano-ef": _nano(
+        "ef",
+        "EF-nano",
+        "videos",
+        Engine(steps=1400, batch=16, lr=1.5e-3, warmup=50, decay=0.4),
+    ),
 }
