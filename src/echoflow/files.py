@@ -63,6 +63,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         work = _hidden_file(target, path)
         yield work
+        work.chmod(0o666 & ~_umask())  # a writer may have put a private file in its place
         _sync(work)
         os.replace(work, target)
     except BaseException as error:

@@ -26,7 +26,7 @@ from echoflow.data.phantom.layout import read_truth, truth_path
 from echoflow.data.pixels import to_float
 from echoflow.data.prepare import Window, load_clip
 from echoflow.data.resample import resample_time
-from echoflow.files import new_folder
+from echoflow.files import atomic_file, new_folder
 from echoflow.latents import LatentStats, Moments, encode
 from echoflow.types import Clip, InputError, Record, Split, View
 
@@ -125,13 +125,13 @@ def encode_clips(
             number = len(rows) // per_shard
             rows.append({**_row(clip), "shard": number})
             if len(rows) % per_shard == 0:
-                save_file(shard, str(work / _shard_name(number)))
+                _save(shard, work / _shard_name(number))
                 shard = {}
             progress(len(rows))
         if not rows:
             raise InputError("there is nothing to encode: the source has no videos.")
         if shard:
-            save_file(shard, str(work / _shard_name((len(rows) - 1) // per_shard)))
+            _save(shard, work / _shard_name((len(rows) - 1) // per_shard))
         pd.DataFrame(rows).to_parquet(work / INDEX)
         card = {"avae": provenance, **sums.finish()}
         (work / CARD).write_text(json.dumps(card, indent=1) + "\n")
@@ -166,6 +166,11 @@ class _Sums:
             raise InputError("no video of split TRAIN: the latent statistics need some.")
         mean = self.first / self.n
         return {"mean": mean.tolist(), "std": (self.second / self.n - mean**2).sqrt().tolist()}
+
+
+def _save(shard: dict[str, Tensor], path: Path) -> None:
+    with atomic_file(path) as file:
+        save_file(shard, str(file))
 
 
 def _shard_name(number: int) -> str:
