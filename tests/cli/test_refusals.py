@@ -193,13 +193,27 @@ def test_full_disk(
 
 def test_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "echoflow", "phantom", "--out", "new", "--n", "100000"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as run:
-        while not list(tmp_path.glob(".new.*/Videos/*.avi")):
-            assert run.poll() is None
-            time.sleep(0.02)
-        run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=60)
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_listen_to_interrupts,
+    ) as run:
+        try:
+            while not list(tmp_path.glob(".new.*/Videos/*.avi")):
+                assert run.poll() is None
+                time.sleep(0.02)
+            run.send_signal(signal.SIGINT)
+            _, errors = run.communicate(timeout=120)
+        finally:
+            run.kill()
     assert run.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in errors
     assert _listing(tmp_path) == []
+
+
+def _listen_to_interrupts() -> None:
+    """A shell starts background jobs deaf to SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
