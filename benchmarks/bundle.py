@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from where import where
 
 from echoflow.data.phantom.population import Population
 from echoflow.data.shards import Latents
@@ -135,6 +136,8 @@ def main() -> None:
         for name, value in report.metrics.items():
             print(f"  {name:28s} {number(value):>10s}")
     card = {
+        **where(),
+        "seed": plan.seed,
         "weights": args.weights,
         "fingerprint": fingerprint(bundle_folder(args.weights)),
         "reports": [json.loads(report.to_json()) for report in reports],

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from where import where
 
 from echoflow.data.phantom import PhantomPatient
 from echoflow.data.video import encode
@@ -54,7 +55,9 @@ def main() -> None:
         print(" ".join(f"{value!s:>18s}" for value in row.values()))
     args.out.mkdir(parents=True, exist_ok=True)
     note = "CPU seconds of one thread, including patient set-up and masks"
-    text = json.dumps({"note": note, "clips per row": args.clips, "rows": rows}, indent=2)
+    text = json.dumps(
+        {**where(), "note": note, "clips per row": args.clips, "rows": rows}, indent=2
+    )
     (args.out / "phantom.json").write_text(text + "\n")
 
 

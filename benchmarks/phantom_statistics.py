@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
+from where import where
 
 from echoflow.data.phantom import PhantomPatient
 
@@ -182,7 +183,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = {n: {"real": REAL.get(n), "phantom": round(v, 4)} for n, v in found.items()}
     settings = {"patients": args.patients, "seed": args.seed, "view": args.view}
-    text = json.dumps({"settings": settings, "statistics": rows}, indent=2)
+    text = json.dumps({**where(), "settings": settings, "statistics": rows}, indent=2)
     (args.out / f"phantom_statistics_{args.view.lower()}.json").write_text(text + "\n")
 
 

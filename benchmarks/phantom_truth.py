@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from where import where
 
 from echoflow.data.masks import mask_volume, tracing_volume
 from echoflow.data.phantom import COHORTS, PhantomPatient, Truth
@@ -63,7 +64,7 @@ def main() -> None:
     for r in rows:
         print("{cohort:14s}{estimate:26s}{mae:8.3f}{bias:8.3f}{max:8.3f}".format(**r))
     args.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"patients per cohort": args.patients, "rows": rows}, indent=2)
+    text = json.dumps({**where(), "patients per cohort": args.patients, "rows": rows}, indent=2)
     (args.out / "phantom_truth.json").write_text(text + "\n")
 
 

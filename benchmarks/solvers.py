@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from dataclasses import asdict
 from itertools import pairwise, product
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
+from where import where
 
 from echoflow.condition import over
 from echoflow.process import EDM, Field, RectifiedFlow
@@ -76,14 +75,6 @@ def error_per_call(process: RectifiedFlow | EDM, solver: str) -> dict[int, float
     return {n: (end - best).square().mean().sqrt().item() for n, end in runs.items()}
 
 
-def processor() -> str:
-    """The processor's model name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """A markdown table on the terminal."""
     print(f"\n{title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
@@ -114,10 +105,8 @@ def show(rows: list[dict]) -> None:
 
 def settings() -> dict:
     """Everything that is needed to repeat the figures."""
-    packages = {"python": platform.python_version(), "torch": torch.__version__}
     return {
-        "machine": f"{processor()}, {platform.system()} {platform.machine()}",
-        "versions": {**packages, "numpy": np.__version__},
+        **where(),
         "dtype": "float64",
         "seeds": [SEED, SEED + SAMPLES - 1],
         "processes": {name: asdict(process) for name, process in PROCESSES.items()},

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from where import where
 
 from echoflow.files import atomic_file
 from echoflow.metrics.clinical import mae, r2
@@ -67,7 +68,7 @@ def main() -> None:
     print(" ".join(f"{name:>18s}" for name in rows[0]))
     for row in rows:
         print(" ".join(f"{value!s:>18s}" for value in row.values()))
-    card = {"threads": torch.get_num_threads(), "n": args.n, "rows": rows}
+    card = {**where(), "threads": torch.get_num_threads(), "n": args.n, "rows": rows}
     with atomic_file(args.out) as work:
         work.write_text(json.dumps(card, indent=2) + "\n")
 

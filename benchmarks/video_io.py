@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from where import where
 
 from echoflow.data.phantom import PhantomPatient
 from echoflow.data.video import WRITABLE, encode, read_gray, write_video
@@ -69,14 +68,6 @@ def row(video: np.ndarray, suffix: str, folder: Path, passes: int) -> dict[str, 
     }
 
 
-def processor() -> str:
-    """The processor by name, where the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "unknown processor")
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a markdown table."""
     names = list(rows[0])
@@ -98,8 +89,7 @@ def main() -> None:
     print(table(rows))
     options.out.parent.mkdir(exist_ok=True)
     settings = {
-        "machine": f"{processor()}, {platform.system()} {platform.machine()}",
-        "versions": {name: version(name) for name in ("av", "pillow", "numpy")},
+        **where(),
         "frames": len(video),
         "size": list(video.shape[1:]),
         "passes": options.passes,
