@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMvTConfig
 from echoflow.training.autoencoder import AutoencoderTask
+from echoflow.training.checkpoint import checkpoints
 from echoflow.training.fit import fit, learning_rate
 from echoflow.training.generation import FlowTask
 from echoflow.training.recipes import AutoencoderOptions, Engine, FlowOptions, Recipe
@@ -91,6 +93,29 @@ def test_a_resumed_run_ends_with_the_same_bits(stage: str, at: int, tmp_path: Pa
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut/metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_ctrl_c_ends_the_step_saves_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Pressed(Noise):
+        def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+            signal.raise_signal(signal.SIGINT)
+            return super().batch(index, rng)
+
+    shape = (2, 4, 8, 8)
+    try:
+        fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            fit(flow_task(), Pressed(shape), recipe("lvfm"), tmp_path / "cut")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert [p.name for p in checkpoints(tmp_path / "cut")] == ["checkpoint-0000001"]
+    fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "cut", resume=True)
+    whole = load_file(str(tmp_path / "whole" / "net" / zoo.WEIGHTS))
+    cut = load_file(str(tmp_path / "cut" / "net" / zoo.WEIGHTS))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
 def test_training_moves_the_loss(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +41,8 @@ def fit(
     """Train `task` as the recipe's engine says; returns the folder of the averaged networks.
 
     The run folder gets `recipe.yaml`, `metrics.jsonl`, `checkpoint-<step>` folders and, at the end,
-    one folder per player with its averaged weights. Ctrl-C saves a checkpoint before it leaves.
+    one folder per player with its averaged weights. Ctrl-C ends the step and saves a checkpoint
+    before it leaves.
     """
     from accelerate import Accelerator
 
@@ -72,7 +77,7 @@ def fit(
             plain = {n: getattr(o, "optimizer", o) for n, o in optimisers.items()}
             checkpoint.write(run, step, nets, averages, plain)
 
-    try:
+    with _deferred_interrupt() as interrupted:
         for batch in _batches(stream, first, engine):
             logs = _move(task, batch, step, engine, optimisers, accelerator)
             for name, net in nets.items():
@@ -82,12 +87,36 @@ def fit(
                 logs |= task.validate({name: average.net for name, average in averages.items()})
             log.add(step, logs)
             progress(step, logs)
-            if step % engine.checkpoint_every == 0 or step == engine.steps:
+            if step % engine.checkpoint_every == 0 or step == engine.steps or interrupted():
                 save()
-    except KeyboardInterrupt:
-        save()
-        raise
+            if interrupted():
+                raise KeyboardInterrupt
     return _finish(run, averages)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits until the step is whole: a checkpoint must never hold half an update.
+
+    A second one stops at once, without a checkpoint. A process told to ignore Ctrl-C goes on doing
+    so, and outside the main thread nothing changes, because Python allows no handler there.
+    """
+    asked = threading.Event()
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or former is signal.SIG_IGN:
+        yield asked.is_set
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def learning_rate(engine: Engine, step: int) -> float:
