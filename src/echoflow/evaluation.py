@@ -24,7 +24,7 @@ from echoflow.metrics.cavity import cavity
 from echoflow.metrics.clinical import Regression, dice, regression
 from echoflow.metrics.image import flicker, frame_correlations, mae, mse, psnr, roughness, ssim
 from echoflow.metrics.report import Report, fingerprint
-from echoflow.privacy import PrivacyFilter, rejection_rate
+from echoflow.privacy import Privacy, rejection_rate
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Engine, MaskSource, Regressor, accepted
 from echoflow.types import Clip, InputError, View, check_ef
@@ -131,7 +131,7 @@ def sweep(
     return Sweep(asked, np.array(measured), np.stack(videos))
 
 
-def privacy_rates(privacy: PrivacyFilter, copies: Tensor, strangers: Tensor) -> Report:
+def privacy_rates(privacy: Privacy, copies: Tensor, strangers: Tensor) -> Report:
     """Rejection in percent: of exact copies of training latents, and of patients never seen.
 
     The first must be 100; the second is the price of the filter and is near 5 when tau was set by

@@ -9,9 +9,10 @@ never the models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from echoflow.files import atomic_file
-from echoflow.types import InputError, choose
+from echoflow.types import InputError, View, choose
 
 Embed = Callable[[Tensor], Tensor]  # latents (b, c, h, w) -> features (b, d)
 Threshold = Callable[[Tensor, Tensor, float], float]  # (train, val, percentile) -> tau
@@ -186,6 +187,21 @@ class Verdict:
         return "accepted" if self.accepted else "rejected"
 
 
+class Privacy(Protocol):
+    """What judges anatomies: one filter for all views, or one for each."""
+
+    @property
+    def gallery(self) -> Sized: ...
+
+    def thresholds(self) -> Mapping[str, float]:
+        """tau of every group."""
+        ...
+
+    def verdicts(self, z: Tensor, views: Sequence[View] | None = None) -> list[Verdict]:
+        """One verdict per latent of `z` (b, c, h, w), which shows `views[i]`."""
+        ...
+
+
 @dataclass(frozen=True)
 class PrivacyFilter:
     """Rejects an anatomy whose correlation with any training item reaches that item's tau.
@@ -224,8 +240,15 @@ class PrivacyFilter:
         """A filter whose tau, one per group of `train`, follows from held-out patients."""
         return cls(embed, train, calibrate(train, val, rule, percentile))
 
-    def verdicts(self, z: Tensor) -> list[Verdict]:
-        """One verdict per latent of `z` (b, c, h, w), each independent of the others."""
+    def thresholds(self) -> Mapping[str, float]:
+        """tau of every group; the one of all has no name."""
+        return self.tau if isinstance(self.tau, Mapping) else {"": self.tau}
+
+    def verdicts(self, z: Tensor, views: Sequence[View] | None = None) -> list[Verdict]:
+        """One verdict per latent of `z` (b, c, h, w), each independent of the others.
+
+        Every latent is compared with the whole gallery, whatever its view.
+        """
         gallery, taus = unit(self.gallery.features).cpu(), self.taus()
         return [self._judge(row, gallery, taus) for row in unit(features_of(self.embed, z)).cpu()]
 
@@ -251,6 +274,41 @@ class PrivacyFilter:
         if "tau" not in metadata:
             raise InputError(f"{path} is a gallery without a tau; calibrate the filter first.")
         return cls(embed, gallery, json.loads(metadata["tau"]))
+
+
+@dataclass(frozen=True)
+class PrivacyByView:
+    """A filter per view, each with a network and a gallery of its own: the released layout."""
+
+    filters: Mapping[View, PrivacyFilter]
+
+    @property
+    def gallery(self) -> tuple[str, ...]:
+        """The uids of all galleries, each once."""
+        return tuple(dict.fromkeys(uid for f in self.filters.values() for uid in f.gallery.uids))
+
+    def thresholds(self) -> Mapping[str, float]:
+        """tau of every group of every view."""
+        return {group: tau for f in self.filters.values() for group, tau in f.thresholds().items()}
+
+    def verdicts(self, z: Tensor, views: Sequence[View] | None = None) -> list[Verdict]:
+        """One verdict per latent of `z` (b, c, h, w) from the filter of its view."""
+        if views is None or len(views) != len(z):
+            raise InputError(
+                f"every anatomy needs its view, since each view has a filter of its own; got "
+                f"{len(z)} anatomies and {len(views or ())} views."
+            )
+        return [self._of(view).verdicts(one[None])[0] for one, view in zip(z, views, strict=True)]
+
+    def _of(self, view: View) -> PrivacyFilter:
+        if view not in self.filters:
+            there = ", ".join(v.name for v in self.filters) or "no view"
+            raise InputError(
+                f"these weights cannot check the privacy of {view.name}: a re-identification model "
+                f"and a gallery are there for {there}. Ask for other views, or add the missing "
+                "files."
+            )
+        return self.filters[view]
 
 
 def rejection_rate(verdicts: Sequence[Verdict]) -> float:

@@ -24,7 +24,7 @@ from echoflow.latents import LatentSpace
 from echoflow.metrics.clinical import Regression, regression
 from echoflow.metrics.image import flicker, frame_correlations, roughness
 from echoflow.metrics.report import Report
-from echoflow.privacy import PrivacyFilter, Verdict, rejection_rate
+from echoflow.privacy import Verdict, rejection_rate
 from echoflow.synthesis import UNSEEN, Anatomy, Engine
 from echoflow.types import Clip, Record, View
 
@@ -152,18 +152,15 @@ def measure(studio: Studio, made: Made, hearts: Sequence[Anatomy], swept: Sweep)
         unseen=tuple(unseen_verdicts(studio, made.twins)),
         hearts=hearts,
         swept=swept,
-        taus=_taus(studio.privacy),
+        taus=studio.privacy.thresholds(),
     )
 
 
 def unseen_verdicts(studio: Studio, clips: Sequence[Clip]) -> list[Verdict]:
     """The filter on the first frames of hearts that no model has seen: its false alarms."""
     frames = torch.from_numpy(np.stack([clip.video[0] for clip in clips]))
-    return studio.privacy.verdicts(studio.space.draw(studio.space.encode(to_float(frames))))
-
-
-def _taus(privacy: PrivacyFilter) -> Mapping[str, float]:
-    return privacy.tau if isinstance(privacy.tau, Mapping) else {"": privacy.tau}
+    z = studio.space.draw(studio.space.encode(to_float(frames)))
+    return studio.privacy.verdicts(z, [clip.view for clip in clips])
 
 
 def _mean(score, videos: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def synthesise(
             progress(len(records), plan.n)
         Manifest(work, tuple(records), extras, tracings).write()
         _write_rejections(work, rejected)
-        _write_card(work, engine, plan, rejected)
+        _write_card(work, engine, plan, rejected, all(r.ef is not None for r in records))
     return Manifest(Path(out), tuple(records), extras, tracings)
 
 
@@ -80,7 +81,7 @@ def _write_sample(sample: Sample, fps: float, root: Path) -> Record:
         source="synthetic",
         split=item.split,
         patient=item.base,
-        ef=sample.ef,
+        ef=sample.ef if math.isfinite(sample.ef) else None,
     )
     record = Record.of(clip, video_path(clip.uid))
     for folder in ("Videos", "Masks"):
@@ -122,13 +123,23 @@ def _write_rejections(root: Path, rejected: Sequence[Anatomy]) -> None:
             table.writerow([base, one.view.name, one.attempt, one.seed, *scores, verdict.nearest])
 
 
-def _write_card(root: Path, engine: Engine, plan: DatasetPlan, rejected: Sequence[Anatomy]) -> None:
-    """dataset.json: the plan and the counts, enough to make the dataset again."""
+def _write_card(
+    root: Path,
+    engine: Engine,
+    plan: DatasetPlan,
+    rejected: Sequence[Anatomy],
+    relabelled: bool,
+) -> None:
+    """dataset.json: the plan and the counts, enough to make the dataset again.
+
+    `relabelled` is false where nobody could measure the EF: then its column is empty.
+    """
     card = {
         "plan": asdict(plan) | {"views": [view.name for view in plan.views]},
         "fps": engine.fps,
         "anatomies": -(-plan.n // plan.per_anatomy),
         "rejected": len(rejected),
         "gallery": len(engine.privacy.gallery),
+        "relabelled": relabelled,
     }
     (root / "dataset.json").write_text(json.dumps(card, indent=2) + "\n")

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echoflow.privacy import PrivacyFilter, Verdict
+from echoflow.privacy import Privacy, Verdict
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis.masks import MaskSource
 from echoflow.synthesis.plan import ANATOMY, DatasetPlan, Item, sample_seed
 from echoflow.types import InputError, View
 
 Regressor = Callable[[Tensor], Tensor]
-"""uint8 video (b, t, h, w) -> EF in percent (b,)."""
+"""uint8 video (b, t, h, w) -> EF in percent (b,); nan where it cannot be told."""
 
 
 class Engine(Protocol):
@@ -28,7 +28,7 @@ class Engine(Protocol):
     def fps(self) -> float: ...
 
     @property
-    def privacy(self) -> PrivacyFilter: ...
+    def privacy(self) -> Privacy: ...
 
     @property
     def regressor(self) -> Regressor: ...
@@ -69,7 +69,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Sample:
-    """A finished video (t, h, w) uint8 with what was asked and what was measured."""
+    """A finished video (t, h, w) uint8 with what was asked and what was measured (nan: nothing)."""
 
     item: Item
     anatomy: Anatomy
@@ -86,7 +86,7 @@ def candidates(
     asked = [masks(view, seed) for view, seed in zip(views, seeds, strict=True)]
     pixels = torch.from_numpy(np.stack(asked).astype(np.float32))[:, None]
     z = engine.anatomies(views, pixels, seeds, plan.anatomy)
-    verdicts = engine.privacy.verdicts(z)
+    verdicts = engine.privacy.verdicts(z, views)
     return [
         Anatomy(index, views[i], attempt, seeds[i], asked[i], z[i], verdicts[i])
         for i, (index, attempt) in enumerate(attempts)
