@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -107,6 +108,36 @@ class VideoSource:
 
 
 @dataclass(frozen=True)
+class MaskedSource:
+    """Single frames and their LV masks, (n, t, h, w) each, for segmentation: x (b, 1, h, w).
+
+    With `augment` both are shifted by up to 6 pixels, the gain and contrast of the frame change,
+    and every other frame is softened, because generated frames are softer than recorded ones.
+    """
+
+    videos: np.ndarray
+    masks: np.ndarray
+    uids: tuple[str, ...]
+    augment: bool = False
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        frames = rng.integers(self.videos.shape[1], size=len(index))
+        x = torch.from_numpy(to_float(self.videos[index, frames]))
+        mask = torch.from_numpy(self.masks[index, frames]).float()
+        if self.augment:
+            shifts = [_shift(rng) for _ in index]
+            x, mask = (_rolled(part, shifts) for part in (x, mask))
+            soft = torch.from_numpy(rng.random(len(x)) < 0.5)[:, None, None]
+            x = torch.where(soft, F.avg_pool2d(x, 3, 1, 1), x)
+            x = torch.stack([_retuned(frame, rng) for frame in x])
+        uids = tuple(self.uids[i] for i in index.tolist())
+        return Batch(x[:, None], Condition(mask=mask[:, None]), uids)
+
+
+@dataclass(frozen=True)
 class AnatomySource:
     """Single latent frames with view and LV mask, for the LIFM: x (b, c, h, w)."""
 
@@ -199,7 +230,19 @@ def _known_ef(record: Record) -> float:
 
 
 def _augmented(clip: Tensor, rng: np.random.Generator) -> Tensor:
-    dy, dx = rng.integers(-6, 7, size=2)
-    clip = torch.roll(clip, (int(dy), int(dx)), dims=(-2, -1))
+    return _retuned(torch.roll(clip, _shift(rng), dims=(-2, -1)), rng)
+
+
+def _shift(rng: np.random.Generator) -> tuple[int, int]:
+    dy, dx = rng.integers(-6, 7, size=2).tolist()
+    return dy, dx
+
+
+def _rolled(frames: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
+    pairs = zip(frames, shifts, strict=True)
+    return torch.stack([torch.roll(frame, shift, dims=(-2, -1)) for frame, shift in pairs])
+
+
+def _retuned(clip: Tensor, rng: np.random.Generator) -> Tensor:
     contrast, gain = rng.uniform(0.85, 1.15), rng.normal(0, 0.05)
     return ((clip + 1) * contrast + gain - 1).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""Networks that judge: re-identification of anatomies and regression of the EF from a clip."""
+"""Networks that judge: re-identification, the EF of a clip, the left ventricle of a frame."""
 
 from __future__ import annotations
 
@@ -107,3 +107,46 @@ class Level(nn.Module):
         y = F.silu(self.norm(rearrange(x, "(b t) c h w -> b c t (h w)", b=b)))
         y = F.silu(self.norm_time(y + self.time(y)))
         return rearrange(y, "b c t (h w) -> (b t) c h w", h=h)
+
+
+@dataclass(frozen=True)
+class LVSegmenterConfig:
+    """A small U-Net. Level i has `widths[i]` channels at 1 / 2^(i + 1) of the frame's size."""
+
+    widths: tuple[int, ...] = (16, 32, 48, 64)
+
+
+class LVSegmenter(nn.Module):
+    """Frames (b, h, w) in [-1, 1] -> logits (b, h, w) that a pixel is LV cavity.
+
+    h and w must be multiples of 2^levels. Logits are made at half size and enlarged.
+    """
+
+    def __init__(self, config: LVSegmenterConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(into, out, 2), _conv(out, out))
+            for into, out in zip((1, *widths), widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            _conv(low + high, high) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.out = nn.Conv2d(widths[0], 1, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        y = frames[:, None]
+        skips = []
+        for level in self.down:
+            y = level(y)
+            skips.append(y)
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            wide = F.interpolate(y, size=skip.shape[-2:], mode="nearest")
+            y = level(torch.cat([wide, skip], dim=1))
+        size = frames.shape[-2:]
+        return F.interpolate(self.out(y), size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _conv(into: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(into, out, 3, stride, 1), nn.GroupNorm(8, out), nn.SiLU())

@@ -20,10 +20,17 @@ from torch import nn
 from echoflow.files import atomic_file
 from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.networks.dit import FMiT, FMiTConfig, FMvT, FMvTConfig
-from echoflow.networks.heads import EFRegressor, EFRegressorConfig, ReId, ReIdConfig
+from echoflow.networks.heads import (
+    EFRegressor,
+    EFRegressorConfig,
+    LVSegmenter,
+    LVSegmenterConfig,
+    ReId,
+    ReIdConfig,
+)
 from echoflow.types import InputError, choose
 
-Config = AVAEConfig | FMiTConfig | FMvTConfig | ReIdConfig | EFRegressorConfig
+Config = AVAEConfig | FMiTConfig | FMvTConfig | ReIdConfig | EFRegressorConfig | LVSegmenterConfig
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 BUNDLE = "bundle.json"  # the card of a bundle, beside one folder per stage
@@ -46,6 +53,7 @@ def _rows() -> dict[str, Config]:
         "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4, preconditioned=True),
         "ReId-nano": ReIdConfig(4, 64, 2),
         "EF-nano": EFRegressorConfig(),
+        "LV-nano": LVSegmenterConfig(),
     }
     for size, (width, depth, heads) in SIZES.items():
         for space, (channels, side) in SPACES.items():
@@ -63,6 +71,7 @@ CLASSES: dict[str, tuple[type, type]] = {
     "FMvT": (FMvTConfig, FMvT),
     "ReId": (ReIdConfig, ReId),
     "EFRegressor": (EFRegressorConfig, EFRegressor),
+    "LVSegmenter": (LVSegmenterConfig, LVSegmenter),
 }
 
 
@@ -137,7 +146,7 @@ def refuse_keys(keys: list[str], path: Path, verb: str) -> None:
 
 
 def _described(net: nn.Module) -> dict[str, Any]:
-    if isinstance(net, FMiT | FMvT | ReId | EFRegressor):
+    if isinstance(net, FMiT | FMvT | ReId | EFRegressor | LVSegmenter):
         return {"_class_name": type(net).__name__, **dataclasses.asdict(net.config)}
     return {"_class_name": type(net).__name__, **dict(net.config)}  # type: ignore[call-overload]
 

@@ -1,4 +1,4 @@
-"""Training the networks that judge: re-identification and the EF regressor."""
+"""Training the networks that judge: re-identification, EF regression, LV segmentation."""
 
 from __future__ import annotations
 
@@ -100,3 +100,36 @@ class RegressionTask:
         error = predicted - true
         r2 = 1 - float(error.square().sum() / (true - true.mean()).square().sum())
         return {"val/mae": float(error.abs().mean()), "val/r2": r2}
+
+
+class SegmentationTask:
+    """The LV cavity of a frame: binary cross-entropy plus soft Dice (Milletari et al. 2016)."""
+
+    def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
+        self.nets: dict[str, nn.Module] = {"net": net}
+        self.held_out = held_out
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+        assert batch.cond.mask is not None
+        logits, mask = self.nets[player](batch.x[:, 0]).float(), batch.cond.mask[:, 0]
+        bce = F.binary_cross_entropy_with_logits(logits, mask)
+        overlap = soft_dice(torch.sigmoid(logits), mask).mean()
+        return Loss(bce + 1 - overlap, {"bce": bce.item(), "dice": overlap.item()})
+
+    @torch.no_grad()
+    def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
+        """Mean Dice of held-out frames, thresholded at one half."""
+        net = averaged["net"]
+        device = next(net.parameters()).device
+        scores = []
+        for batch in self.held_out:
+            assert batch.cond.mask is not None
+            found = net(batch.x[:, 0].to(device)).cpu() > 0
+            scores.append(soft_dice(found.float(), batch.cond.mask[:, 0]))
+        return {"val/dice": float(torch.cat(scores).mean())}
+
+
+def soft_dice(p: Tensor, mask: Tensor) -> Tensor:
+    """2 |p m| / (|p| + |m|) of each sample (b, h, w) -> (b,); one for two empty masks."""
+    both, total = (p * mask).sum((1, 2)), (p + mask).sum((1, 2))
+    return (2 * both + 1e-6) / (total + 1e-6)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from echoflow.types import InputError, choose
 
-Stage = Literal["avae", "lifm", "lvfm", "reid", "ef"]
+Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv"]
 
 
 class Engine(BaseModel):
@@ -80,7 +80,7 @@ class Recipe(BaseModel):
 
     stage: Stage
     model: str
-    data: str = Field(description="videos for avae and ef, latents for the other stages")
+    data: str = Field(description="videos for avae, ef and lv, latents for the other stages")
     start: str | None = Field(default=None, description="folder of weights to start from")
     posterior: Literal["draw", "mean"] = Field(
         default="draw", description="what latents are: posterior draws (the paper) or its means"
@@ -201,5 +201,11 @@ RECIPES: dict[str, Recipe] = {
         "EF-nano",
         "videos",
         Engine(steps=1400, batch=16, lr=1.5e-3, warmup=50, decay=0.4),
+    ),
+    "nano-lv": _nano(
+        "lv",
+        "LV-nano",
+        "videos",
+        Engine(steps=1200, batch=16, lr=2e-3, warmup=50, decay=0.4, ema=0.99),
     ),
 }

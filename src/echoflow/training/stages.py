@@ -13,20 +13,21 @@ from echoflow.data.clips import (
     AnatomySource,
     ClipSource,
     FrameSource,
+    MaskedSource,
     PairSource,
     Source,
     VideoSource,
 )
 from echoflow.data.manifest import Manifest
-from echoflow.data.shards import Latents
+from echoflow.data.shards import Latents, labelled
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
-from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.training.autoencoder import AutoencoderTask
-from echoflow.training.downstream import RegressionTask, ReIdTask
+from echoflow.training.downstream import RegressionTask, ReIdTask, SegmentationTask
 from echoflow.training.fit import Progress, fit
 from echoflow.training.generation import FlowTask
 from echoflow.training.recipes import Recipe, Stage
@@ -43,6 +44,7 @@ MODELS: dict[Stage, type] = {
     "lvfm": FMvTConfig,
     "reid": ReIdConfig,
     "ef": EFRegressorConfig,
+    "lv": LVSegmenterConfig,
 }
 
 
@@ -71,6 +73,7 @@ def assemble(recipe: Recipe) -> Assembled:
         "lvfm": _lvfm,
         "reid": _reid,
         "ef": _ef,
+        "lv": _lv,
     }
     return builders[recipe.stage](recipe)
 
@@ -122,6 +125,23 @@ def _ef(recipe: Recipe) -> Assembled:
     source = VideoSource(load_videos(manifest, train), train, config.frames, augment=True)
     held = VideoSource(load_videos(manifest, val), val, config.frames)
     return RegressionTask(_network(recipe), _fixed(held, 16)), source
+
+
+def _lv(recipe: Recipe) -> Assembled:
+    manifest = open_source(recipe.data)
+    train = _masked(manifest, manifest.of(Split.TRAIN), augment=True)
+    held = _masked(manifest, manifest.of(Split.VAL), augment=False)
+    return SegmentationTask(_network(recipe), _fixed(held, 32)), train
+
+
+def _masked(manifest: Manifest, records: tuple[Record, ...], augment: bool) -> MaskedSource:
+    videos, masks = [], []
+    for clip, mask in labelled(manifest, records):
+        if mask is None:
+            raise InputError(f"{clip.uid}: no LV masks; segmentation is trained on phantoms.")
+        videos.append(clip.video)
+        masks.append(mask)
+    return MaskedSource(np.stack(videos), np.stack(masks), tuple(r.uid for r in records), augment)
 
 
 def _network(recipe: Recipe) -> nn.Module:
