@@ -60,7 +60,9 @@ def known_hearts(pipeline: Pipeline, patients: int) -> list[Report]:
     made = list(strangers(pipeline, patients).clips())
     clips = [each.clip for each in made]
     floor = finder_dice(
-        np.stack([clip.video[0] for clip in clips]), np.stack([m.truth.mask[0] for m in made])
+        pipeline.finder,
+        np.stack([clip.video[0] for clip in clips]),
+        np.stack([m.truth.mask[0] for m in made]),
     )
     return [
         reconstruction(pipeline.space, clips, every=8),

@@ -18,6 +18,7 @@ from echoflow.evaluation import (
     regressor_error,
     sweep,
 )
+from echoflow.metrics.cavity import cavity
 from echoflow.sampling import SamplingPlan, noise_like
 from echoflow.synthesis import DatasetPlan, synthesise
 from echoflow.types import Clip, InputError, Split, View
@@ -113,9 +114,9 @@ def test_privacy_rates_of_copies_and_strangers() -> None:
 
 def test_the_finder_sees_a_cavity_where_there_is_one() -> None:
     picture = np.where(disc(RADIUS), 20, 180).astype(np.uint8)
-    assert finder_dice(picture[None], disc(RADIUS)[None])[0] > 0.97
-    assert finder_dice(picture[None], disc(RADIUS + 4)[None])[0] < 0.9
-    assert finder_dice(np.full_like(picture, 90)[None], disc(RADIUS)[None])[0] < 0.95
+    assert finder_dice(cavity, picture[None], disc(RADIUS)[None])[0] > 0.97
+    assert finder_dice(cavity, picture[None], disc(RADIUS + 4)[None])[0] < 0.9
+    assert finder_dice(cavity, np.full_like(picture, 90)[None], disc(RADIUS)[None])[0] < 0.95
 
 
 def test_adherence_asks_for_anatomies_of_every_view() -> None:

@@ -14,7 +14,7 @@ LAYERS = (  # top to bottom
     {"quickstart"},
     {"synthesis", "evaluation", "freeecho"},
     {"pipeline"},
-    {"privacy", "interop", "training"},
+    {"privacy", "judges", "interop", "training"},
     {"networks", "latents", "data"},
     {"process", "sampling", "condition", "metrics"},
     {"types", "files"},

@@ -13,7 +13,7 @@ from torch import nn
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
-from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.pipeline import Pipeline, load
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
@@ -25,6 +25,7 @@ TINY = {
     "lvfm": FMvTConfig(2, 8, 8, (2, 4, 4), 32, 2, 2, preconditioned=True),
     "reid": ReIdConfig(2, 16, 1),
     "ef": EFRegressorConfig((8, 16), 16, 8),
+    "lv": LVSegmenterConfig((8, 16)),
 }
 
 

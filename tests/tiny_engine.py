@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from echoflow.latents import LatentSpace, LatentStats
+from echoflow.metrics.cavity import Finder, cavity
 from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan, noise_like
@@ -52,6 +53,7 @@ class TinyEngine:
     fps: float = 16.0
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
+    finder: Finder = cavity
 
     @property
     def space(self) -> LatentSpace:

@@ -20,7 +20,7 @@ from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.latents import LatentSpace
-from echoflow.metrics.cavity import cavity
+from echoflow.metrics.cavity import Finder
 from echoflow.metrics.clinical import Regression, dice, regression
 from echoflow.metrics.image import flicker, frame_correlations, mae, mse, psnr, roughness, ssim
 from echoflow.metrics.report import Report, fingerprint
@@ -69,14 +69,14 @@ def _measure(regressor: Regressor, video: np.ndarray) -> float:
 
 
 def adherence(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Report:
-    """Dice of the mask asked for and the dark cavity found in the generated anatomy, at ED.
+    """Dice of the mask asked for and the cavity found in the generated anatomy, at ED.
 
-    The cavity finder has an error of its own: compare with `finder_dice` on pictures whose cavity
+    The finder has an error of its own: compare with `finder_dice` on pictures whose cavity
     is known.
     """
     anatomies = accepted(engine, plan, range(plan.n), masks)[0]
     pictures = engine.decode(torch.stack([a.z for a in anatomies])).cpu().numpy()
-    scores = finder_dice(pictures, np.stack([a.mask for a in anatomies]))
+    scores = finder_dice(engine.finder, pictures, np.stack([a.mask for a in anatomies]))
     metrics = {"dice": float(scores.mean()), "dice_worst": float(scores.min())}
     for view in dict.fromkeys(a.view for a in anatomies):
         chosen = [s for s, a in zip(scores, anatomies, strict=True) if a.view is view]
@@ -85,9 +85,9 @@ def adherence(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Report:
     return Report("adherence", metrics, len(anatomies), settings)
 
 
-def finder_dice(pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def finder_dice(finder: Finder, pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Dice of each mask (n, h, w) and the cavity found in its picture (n, h, w)."""
-    found = [cavity(p[None], m)[0] for p, m in zip(pictures, masks, strict=True)]
+    found = [finder(p[None], m)[0] for p, m in zip(pictures, masks, strict=True)]
     return dice(np.stack(found), masks)
 
 

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from echoflow.condition import Condition
 from echoflow.data.masks import latent_mask
 from echoflow.data.pixels import to_float
+from echoflow.judges import Regressor, Segmenter
 from echoflow.latents import LatentSpace, LatentStats
+from echoflow.metrics.cavity import Finder, cavity
 from echoflow.networks import zoo
-from echoflow.networks.heads import EFRegressor
+from echoflow.networks.heads import EFRegressor, LVSegmenter
 from echoflow.privacy import PrivacyFilter
 from echoflow.process import Process, RectifiedFlow
 from echoflow.sampling import SamplingPlan, sample
@@ -77,27 +79,6 @@ class Generator:
 
 
 @dataclass(frozen=True)
-class Regressor:
-    """The EF of a clip, from overlapping windows of the length the network was trained on."""
-
-    net: EFRegressor
-
-    @torch.no_grad()
-    def __call__(self, video: Tensor) -> Tensor:
-        """uint8 (b, t, h, w) -> EF in percent (b,), clamped to [0, 100]."""
-        frames = self.net.config.frames
-        if video.shape[1] < frames:
-            raise InputError(
-                f"the EF regressor needs clips of {frames} frames; got {video.shape[1]}."
-            )
-        last = video.shape[1] - frames
-        starts = sorted({*range(0, last + 1, max(1, frames // 2)), last})
-        device = next(self.net.parameters()).device
-        x = to_float(video.to(device))
-        return torch.stack([self.net(x[:, s : s + frames]) for s in starts]).mean(0).clamp(0, 100)
-
-
-@dataclass(frozen=True)
 class Pipeline:
     """EchoFlow end to end. `anatomy` and `motion` are the sampling plans it was tuned for."""
 
@@ -109,6 +90,7 @@ class Pipeline:
     fps: float
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
+    finder: Finder = cavity
 
     @property
     def frames(self) -> int:
@@ -157,9 +139,12 @@ def load(weights: str | Path = NANO, device: torch.device | str = "cpu") -> Pipe
     folder = bundle_folder(weights)
     card = _card(folder)
     nets = {stage: zoo.load(folder / stage).to(device) for stage in zoo.STAGES}
+    lv = nets["lv"]
     reid, ef = nets["reid"], nets["ef"]
     if not isinstance(ef, EFRegressor):
         raise InputError(f"{folder}/ef is not an EF regressor.")
+    if not isinstance(lv, LVSegmenter):
+        raise InputError(f"{folder}/lv is not an LV segmenter.")
     stats = LatentStats(torch.tensor(card["mean"]), torch.tensor(card["std"]))
     avae = cast(Any, nets["avae"])
     channels, side = avae.config["latent_channels"], int(card["size"])
@@ -176,6 +161,7 @@ def load(weights: str | Path = NANO, device: torch.device | str = "cpu") -> Pipe
         fps=float(card["fps"]),
         anatomy=_plan(card["anatomy"]),
         motion=_plan(card["motion"]),
+        finder=Segmenter(lv),
     )
 
 

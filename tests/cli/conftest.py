@@ -13,7 +13,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from echoflow.networks import zoo
     from echoflow.networks.avae import AVAEConfig
     from echoflow.networks.dit import FMiTConfig, FMvTConfig
-    from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+    from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
     from echoflow.privacy import Gallery, PrivacyFilter
 
     folder = tmp_path_factory.mktemp("bundle")
@@ -24,6 +24,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "lvfm": FMvTConfig(4, 28, 8, (2, 14, 14), 32, 1, 2),
         "reid": ReIdConfig(4, 16, 1),
         "ef": EFRegressorConfig((8, 8, 8), 28, 8),
+        "lv": LVSegmenterConfig((8, 16)),
     }
     for stage, config in stages.items():
         zoo.save(zoo.build(config), folder / stage)

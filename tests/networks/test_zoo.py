@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
-from echoflow.networks.heads import EFRegressorConfig, ReIdConfig
+from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.types import InputError
 
 TINY = {
@@ -19,6 +19,7 @@ TINY = {
     "fmvt": FMvTConfig(2, 8, 4, (2, 4, 4), 16, 1, 2),
     "reid": ReIdConfig(2, 8, 1),
     "ef": EFRegressorConfig((8, 16), 16, 8),
+    "lv": LVSegmenterConfig((8, 16)),
 }
 
 

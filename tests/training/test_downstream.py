@@ -24,7 +24,8 @@ def test_augmentation_moves_frame_and_mask_together() -> None:
     videos, masks = discs()
     source = MaskedSource(videos, masks, tuple(map(str, range(len(videos)))), augment=True)
     batch = source.batch(np.arange(24), np.random.default_rng(1))
-    assert batch.cond.mask is not None and batch.x.shape == batch.cond.mask.shape
+    assert batch.cond.mask is not None
+    assert batch.x.shape == batch.cond.mask.shape
     inside, outside = batch.x[batch.cond.mask > 0], batch.x[batch.cond.mask == 0]
     assert inside.mean() < -0.6 < -0.2 < outside.mean()
     assert not torch.equal(batch.cond.mask[:, 0], torch.from_numpy(masks[:, 0]).float())

@@ -13,7 +13,9 @@ from echoflow.training.nano import POPULATION, train_nano
 from echoflow.types import View
 
 ENGINE = ["engine.steps=4", "engine.batch=4", "engine.warmup=1", "engine.checkpoint_every=2"]
-SETTINGS = {stage: [*ENGINE, "engine.compile=false"] for stage in ("lifm", "lvfm", "reid", "ef")}
+SETTINGS = {
+    stage: [*ENGINE, "engine.compile=false"] for stage in ("lifm", "lvfm", "reid", "ef", "lv")
+}
 SETTINGS["avae"] = [*ENGINE, "avae.adversary_from=2"]
 
 
@@ -33,7 +35,7 @@ def test_the_chain_goes_on_where_it_stopped_and_its_bundle_works(tmp_path: Path)
         train_nano(tmp_path, few, SETTINGS, unplug)
     told: list[str] = []
     bundle = train_nano(tmp_path, few, SETTINGS, lambda what, done, total: told.append(what))
-    assert set(told) == {"lvfm", "lifm", "reid", "ef"}
+    assert set(told) == {"lvfm", "lifm", "reid", "ef", "lv"}
     assert told.count("lvfm") == 2
     pipeline = load(bundle)
     z = pipeline.anatomies([View.PSAX], None, [1])

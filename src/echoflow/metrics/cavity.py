@@ -2,10 +2,13 @@
 
 It answers two questions about a generated heart: does the cavity lie where the mask asked for it
 (at end-diastole), and how does its area run through the beat. It needs the asked mask as a prior,
-so it is a check for synthetic data, not a segmenter for unknown ones.
+so it is a check for synthetic data, not a segmenter for unknown ones. Where a bundle brings a
+trained segmenter, that is the finder; this one serves where there are no weights.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,9 @@ from scipy import ndimage
 from echoflow.types import InputError
 
 Mask = NDArray[np.bool_]
+
+Finder = Callable[[NDArray[np.uint8], Mask], Mask]
+"""(video (t, h, w), the mask asked for at frame 0 (h, w)) -> the cavity of every frame (t, h, w)."""
 
 _BLUR = 1.2  # px, below the wall thickness, above the speckle width
 _DISC = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), 2)

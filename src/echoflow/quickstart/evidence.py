@@ -21,6 +21,7 @@ from echoflow.data.pixels import to_float
 from echoflow.data.video import read_gray
 from echoflow.evaluation import ASKED, Sweep, finder_dice, obedience, regressor_error
 from echoflow.latents import LatentSpace
+from echoflow.metrics.cavity import Finder
 from echoflow.metrics.clinical import Regression, regression
 from echoflow.metrics.image import flicker, frame_correlations, roughness
 from echoflow.metrics.report import Report
@@ -106,6 +107,7 @@ class Findings:
     hearts: Sequence[Anatomy]
     swept: Sweep
     taus: Mapping[str, float]
+    finder: Finder
 
     def reports(self) -> list[Report]:
         """The same numbers for programs."""
@@ -146,13 +148,14 @@ def measure(studio: Studio, made: Made, hearts: Sequence[Anatomy], swept: Sweep)
             for name, score in (*STEADINESS.items(), ("frame correlation", _correlation))
         },
         dice=(
-            float(finder_dice(made.videos[:, 0], made.masks).mean()),
-            float(finder_dice(truth[:, 0], made.masks).mean()),
+            float(finder_dice(studio.finder, made.videos[:, 0], made.masks).mean()),
+            float(finder_dice(studio.finder, truth[:, 0], made.masks).mean()),
         ),
         unseen=tuple(unseen_verdicts(studio, made.twins)),
         hearts=hearts,
         swept=swept,
         taus=studio.privacy.thresholds(),
+        finder=studio.finder,
     )
 
 

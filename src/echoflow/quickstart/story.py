@@ -9,7 +9,7 @@ import numpy as np
 
 from echoflow.data.video import encode
 from echoflow.metrics import figures
-from echoflow.metrics.cavity import cavity, end_systole
+from echoflow.metrics.cavity import end_systole
 from echoflow.metrics.clinical import Regression, regression
 from echoflow.metrics.page import Page, Picture, Section, Table
 from echoflow.metrics.report import number
@@ -65,7 +65,7 @@ def area_curves(found: Findings) -> bytes:
     for heart, videos in zip(found.hearts, found.swept.videos, strict=True):
         pairs = zip(found.swept.asked, videos, strict=True)
         panels[heart.view.name] = {
-            f"{ef:.0f} %": cavity(video, heart.mask)[1:].sum(axis=(1, 2)) for ef, video in pairs
+            f"{ef:.0f} %": found.finder(video, heart.mask).sum(axis=(1, 2)) for ef, video in pairs
         }
     return figures.area_curves(panels, found.made.twins[0].fps)
 
@@ -88,7 +88,7 @@ def contact_sheet(found: Findings) -> bytes:
     for view in [v for v in View if v in made.views]:
         index = [i for i, other in enumerate(made.views) if other is view]
         rows.append([made.videos[i][0] for i in index])
-        found_es = [end_systole(cavity(made.videos[i], made.masks[i])) for i in index]
+        found_es = [end_systole(found.finder(made.videos[i], made.masks[i])) for i in index]
         rows.append([made.videos[i][es] for i, es in zip(index, found_es, strict=True)])
         names += [f"{view.name}  ED", "ES"]
         asked = [f"{found.asked[i]:.0f} → {found.measured[i]:.0f} %" for i in index]
@@ -210,8 +210,8 @@ def _sweep(found: Findings, images: Mapping[str, bytes]) -> Section:
             _picture(
                 images,
                 "area_curves.png",
-                "Cavity area in the same videos, in percent of its largest, found by a threshold "
-                "inside the asked mask. The curves should fan out in the order of the EF; the "
+                "Cavity area in the same videos, in percent of its largest, found by the "
+                "segmenter. The curves should fan out in the order of the EF; the "
                 "fall is ejection, the rise is filling.",
                 "cavity area against time for every ejection fraction",
             ),

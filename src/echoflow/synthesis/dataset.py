@@ -15,7 +15,7 @@ from echoflow.data.manifest import Manifest, video_path
 from echoflow.data.masks import mask_tracing
 from echoflow.data.video import write_video
 from echoflow.files import new_folder
-from echoflow.metrics.cavity import cavity, end_systole
+from echoflow.metrics.cavity import Finder, end_systole
 from echoflow.synthesis.masks import MaskSource, phantom_masks
 from echoflow.synthesis.plan import DatasetPlan
 from echoflow.synthesis.samples import Anatomy, Engine, Sample, generate
@@ -49,7 +49,7 @@ def synthesise(
             record = _write_sample(sample, engine.fps, work)
             records.append(record)
             extras[record.uid] = _columns(sample)
-            tracings[record.uid] = traced(sample.video, sample.anatomy.mask)
+            tracings[record.uid] = traced(sample.video, sample.anatomy.mask, engine.finder)
             progress(len(records), plan.n)
         Manifest(work, tuple(records), extras, tracings).write()
         _write_rejections(work, rejected)
@@ -57,14 +57,13 @@ def synthesise(
     return Manifest(Path(out), tuple(records), extras, tracings)
 
 
-def traced(video: np.ndarray, mask: np.ndarray) -> dict[int, np.ndarray]:
+def traced(video: np.ndarray, mask: np.ndarray, finder: Finder) -> dict[int, np.ndarray]:
     """Tracings (21, 4) of frame 0, which is end-diastole, and of end-systole.
 
-    They follow the cavity that can be seen, found with the asked mask as a prior; the mask itself
-    stands in where none can. The layout wants two frames also of a heart that does not beat: then
-    the second is the last one.
+    They follow the cavity that can be seen; the asked mask stands in where none can. The layout
+    wants two frames also of a heart that does not beat: then the second is the last one.
     """
-    found = cavity(video, mask)
+    found = finder(video, mask)
     es = end_systole(found) or len(video) - 1
     return {frame: mask_tracing(found[frame] if found[frame].any() else mask) for frame in (0, es)}
 

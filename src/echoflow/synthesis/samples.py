@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from echoflow.metrics.cavity import Finder
 from echoflow.privacy import Privacy, Verdict
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis.masks import MaskSource
@@ -29,6 +30,9 @@ class Engine(Protocol):
 
     @property
     def privacy(self) -> Privacy: ...
+
+    @property
+    def finder(self) -> Finder: ...
 
     @property
     def regressor(self) -> Regressor: ...

@@ -1,4 +1,4 @@
-"""The embedded bundle from nothing: phantom videos -> A-VAE -> latents -> four networks -> bundle.
+"""The embedded bundle from nothing: videos -> A-VAE -> latents -> the other networks -> bundle.
 
 Every step leaves its result under a name of its own and is skipped when that is there, so the chain
 goes on where it was stopped, inside a stage too.
@@ -46,7 +46,7 @@ POPULATION = Population(
 )
 ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
 MOTION = SamplingPlan(steps=12, solver="multistep", scale=2.5, negative=("ef",))
-PLAYERS = {"avae": "avae", "lifm": "net", "lvfm": "net", "reid": "net", "ef": "net"}
+PLAYERS = {"avae": "avae", "lifm": "net", "lvfm": "net", "reid": "net", "ef": "net", "lv": "net"}
 
 
 def train_nano(
@@ -67,7 +67,7 @@ def train_nano(
     _stage(recipes["avae"], out, tell)
     if not (out / "latents").exists():
         encode_dataset(out / "videos", out / "avae" / "avae", out / "latents", tell=tell)
-    for stage in ("lvfm", "lifm", "reid", "ef"):
+    for stage in ("lvfm", "lifm", "reid", "ef", "lv"):
         _stage(recipes[stage], out, tell)
     bundle = out / "bundle"
     if not bundle.exists():
@@ -140,7 +140,7 @@ def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) 
 
 
 def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
-    data = out / ("videos" if stage in ("avae", "ef") else "latents")
+    data = out / ("videos" if stage in ("avae", "ef", "lv") else "latents")
     return named(f"nano-{stage}").changed([f"data={data}", *settings])
 
 
