@@ -19,7 +19,7 @@ from echoflow.types import InputError
 Mask = NDArray[np.bool_]
 
 Finder = Callable[[NDArray[np.uint8], Mask], Mask]
-"""(video (t, h, w), the mask asked for at frame 0 (h, w)) -> the cavity of every frame (t, h, w)."""
+"""(video (t, h, w), the mask asked for at frame 0 (h, w)) -> the cavity in every frame."""
 
 _BLUR = 1.2  # px, below the wall thickness, above the speckle width
 _DISC = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), 2)
