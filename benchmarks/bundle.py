@@ -33,7 +33,7 @@ from echoflow.evaluation import (
 )
 from echoflow.files import atomic_file
 from echoflow.metrics.report import Report, fingerprint, number
-from echoflow.pipeline import Pipeline, bundle_folder, load
+from echoflow.pipeline import Pipeline, load, weights_folder
 from echoflow.synthesis import UNSEEN, DatasetPlan, accepted, phantom_masks, synthesise
 from echoflow.types import Split, View
 
@@ -141,7 +141,7 @@ def main() -> None:
         **where(),
         "seed": plan.seed,
         "weights": args.weights,
-        "fingerprint": fingerprint(bundle_folder(args.weights)),
+        "fingerprint": fingerprint(weights_folder(args.weights)),
         "reports": [json.loads(report.to_json()) for report in reports],
     }
     with atomic_file(args.out) as work:

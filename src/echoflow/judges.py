@@ -13,6 +13,7 @@ from torch import Tensor
 from echoflow.data.pixels import to_float
 from echoflow.metrics.cavity import Mask
 from echoflow.networks.heads import EFRegressor, LVSegmenter
+from echoflow.networks.trunks import DeepLab, R2Plus1D
 from echoflow.types import InputError
 
 
@@ -20,7 +21,7 @@ from echoflow.types import InputError
 class Regressor:
     """The EF of a clip, from overlapping windows of the length the network was trained on."""
 
-    net: EFRegressor
+    net: EFRegressor | R2Plus1D
 
     @torch.no_grad()
     def __call__(self, video: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class Regressor:
 class Segmenter:
     """The LV cavity of every frame: a `Finder` that needs no prior."""
 
-    net: LVSegmenter
+    net: LVSegmenter | DeepLab
 
     @torch.no_grad()
     def __call__(self, video: NDArray[np.uint8], prior: Mask | None = None) -> Mask:

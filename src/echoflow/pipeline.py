@@ -1,14 +1,12 @@
 """The trained stages put together: anatomies -> privacy filter -> animation -> pixels.
 
-A bundle is a folder with one sub-folder per network (`avae`, `lifm`, `lvfm`, `reid`, `ef`),
-`privacy.safetensors` (gallery and thresholds) and `bundle.json`. The bundle `nano` comes with the
-package.
+Their weights come as a bundle, our own layout (`interop.bundle`; the bundle `nano` is part of the
+package), or as a published release (`interop.release`), from a folder or from the hub.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +17,14 @@ from torch import Tensor, nn
 from echoflow.condition import Condition
 from echoflow.data.masks import latent_mask
 from echoflow.data.pixels import to_float
+from echoflow.interop import bundle, hub, release
+from echoflow.interop.bundle import Parts
 from echoflow.judges import Regressor, Segmenter
 from echoflow.latents import LatentSpace, LatentStats
 from echoflow.metrics.cavity import Finder, cavity
-from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressor, LVSegmenter
-from echoflow.privacy import PrivacyFilter
+from echoflow.networks.trunks import DeepLab, R2Plus1D
+from echoflow.privacy import Privacy
 from echoflow.process import Process, RectifiedFlow
 from echoflow.sampling import SamplingPlan, sample
 from echoflow.types import InputError, View
@@ -80,13 +80,16 @@ class Generator:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """EchoFlow end to end. `anatomy` and `motion` are the sampling plans it was tuned for."""
+    """EchoFlow end to end. `anatomy` and `motion` are the sampling plans it was tuned for.
 
-    image: Generator
+    Published weights may come without an image model; then it only animates what it is given.
+    """
+
+    image: Generator | None
     video: Generator
     space: LatentSpace
-    privacy: PrivacyFilter
-    regressor: Regressor
+    privacy: Privacy
+    regressor: Callable[[Tensor], Tensor]
     fps: float
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
@@ -105,6 +108,8 @@ class Pipeline:
         plan: SamplingPlan | None = None,
     ) -> Tensor:
         """Latent anatomies (b, c, h, w) from views and LV masks (b, 1, H, W) in {0, 1}, or none."""
+        if self.image is None:
+            raise InputError("these weights have no image model (lifm); they can only animate.")
         index = torch.tensor([int(view) for view in views])
         side = self.image.shape[-1]
         small = torch.zeros(len(index), 1, side, side)
@@ -134,58 +139,78 @@ class Pipeline:
         return self.space.draw(self.space.encode(to_float(frames)))
 
 
-def load(weights: str | Path = NANO, device: torch.device | str = "cpu") -> Pipeline:
-    """The pipeline of a bundle: its name or its folder. Everything is checked before it is used."""
-    folder = bundle_folder(weights)
-    card = _card(folder)
-    nets = {stage: zoo.load(folder / stage).to(device) for stage in zoo.STAGES}
-    lv = nets["lv"]
-    reid, ef = nets["reid"], nets["ef"]
-    if not isinstance(ef, EFRegressor):
-        raise InputError(f"{folder}/ef is not an EF regressor.")
-    if not isinstance(lv, LVSegmenter):
-        raise InputError(f"{folder}/lv is not an LV segmenter.")
-    stats = LatentStats(torch.tensor(card["mean"]), torch.tensor(card["std"]))
-    avae = cast(Any, nets["avae"])
-    channels, side = avae.config["latent_channels"], int(card["size"])
-    frames = int(card["frames"])
-    privacy = PrivacyFilter.load(folder / "privacy.safetensors", reid)
+def unmeasured(video: Tensor) -> Tensor:
+    """The regressor of weights without one: uint8 (b, t, h, w) -> nan (b,), an EF nobody knows."""
+    return torch.full((len(video),), torch.nan)
+
+
+def load(
+    weights: str | Path = NANO,
+    device: torch.device | str = "cpu",
+    models: Sequence[str] = (),
+) -> Pipeline:
+    """The pipeline of `nano`, a folder, or a hub id: a bundle or a published release.
+
+    Where a release has several models of one kind, `models` names those to take, such as
+    `lvfm/FMvT-S2-4f4`. Everything is checked before it is used.
+    """
+    folder = weights_folder(weights)
+    if (folder / bundle.CARD).is_file() or not release.is_release(folder):
+        if models:
+            raise InputError(f"{weights} is no release with models to choose from.")
+        return assembled(bundle.read(folder), device)
+    return assembled(release.read(release.scan(folder, weights), models), device)
+
+
+def weights_folder(weights: str | Path) -> Path:
+    """Where weights lie: `nano` is inside the package, anything else is a folder or a hub id."""
+    if weights == NANO:
+        return Path(__file__).parent / "weights" / NANO
+    if not Path(weights).expanduser().exists() and "/" not in str(weights):
+        raise InputError(
+            f"there are no weights {weights}; give {NANO}, the folder of a bundle or of a "
+            "release, or a hub id of the form owner/name."
+        )
+    return hub.find(weights)
+
+
+def assembled(parts: Parts, device: torch.device | str = "cpu") -> Pipeline:
+    """The parts put together, on a device."""
+    nets = {stage: net.to(device) for stage, net in parts.nets.items()}
+    for one in bundle.filters_of(parts.privacy).values():
+        bundle.network_of(one).to(device)
+    card, avae = parts.card, cast(Any, nets["avae"])
+    channels, side, frames = avae.config["latent_channels"], int(card["size"]), int(card["frames"])
+    image, video = (channels, side, side), (channels, frames, side, side)
+    flows = {stage: RectifiedFlow(float(card["shift"][stage])) for stage in ("lifm", "lvfm")}
     return Pipeline(
-        image=Generator(nets["lifm"], RectifiedFlow(card["shift"]["lifm"]), (channels, side, side)),
-        video=Generator(
-            nets["lvfm"], RectifiedFlow(card["shift"]["lvfm"]), (channels, frames, side, side)
-        ),
-        space=LatentSpace(avae, stats),
-        privacy=privacy,
-        regressor=Regressor(ef),
+        image=Generator(nets["lifm"], flows["lifm"], image) if "lifm" in nets else None,
+        video=Generator(nets["lvfm"], flows["lvfm"], video),
+        space=LatentSpace(avae, LatentStats(torch.tensor(card["mean"]), torch.tensor(card["std"]))),
+        privacy=parts.privacy,
+        regressor=_regressor(nets.get("ef")),
         fps=float(card["fps"]),
         anatomy=_plan(card["anatomy"]),
         motion=_plan(card["motion"]),
-        finder=Segmenter(lv),
+        finder=_finder(nets.get("lv")),
     )
 
 
-def bundle_folder(weights: str | Path) -> Path:
-    """Where a bundle lies: `nano` is inside the package, anything else is a folder."""
-    folder = Path(__file__).parent / "weights" / NANO if weights == NANO else Path(weights)
-    if not folder.is_dir():
-        raise InputError(f"there are no weights {weights}; give {NANO}, or the folder of a bundle.")
-    return folder
+def _regressor(net: nn.Module | None) -> Callable[[Tensor], Tensor]:
+    """The network `ef`; nothing stands in for it, since nano's knows phantoms only."""
+    if net is None:
+        return unmeasured
+    if not isinstance(net, EFRegressor | R2Plus1D):
+        raise InputError(f"the model under ef is a {type(net).__name__}, not an EF regressor.")
+    return Regressor(net)
 
 
-def _card(folder: Path) -> Mapping[str, Any]:
-    path = folder / zoo.BUNDLE
-    needed = {"mean", "std", "size", "frames", "fps", "shift", "anatomy", "motion"}
-    try:
-        card = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{folder} is not a bundle: {zoo.BUNDLE} is missing.") from None
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); copy the bundle again.") from error
-    missing = sorted(needed - set(card))
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; the bundle is of another kind.")
-    return card
+def _finder(net: nn.Module | None) -> Finder:
+    if net is None:
+        return cavity
+    if not isinstance(net, LVSegmenter | DeepLab):
+        raise InputError(f"the model under lv is a {type(net).__name__}, not an LV segmenter.")
+    return Segmenter(net)
 
 
 def _plan(values: Mapping[str, Any]) -> SamplingPlan:

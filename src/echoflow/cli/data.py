@@ -72,10 +72,10 @@ def encode(
     from echoflow.data.sources import open_source
     from echoflow.metrics.report import fingerprint
     from echoflow.networks import zoo
-    from echoflow.pipeline import bundle_folder
+    from echoflow.pipeline import weights_folder
 
     manifest = open_source(source)
-    folder = bundle_folder(weights)
+    folder = weights_folder(weights)
     avae = folder / "avae" if (folder / zoo.BUNDLE).is_file() else folder
     window = Window(frames=frames, fps=fps)
     with bar("videos") as progress:

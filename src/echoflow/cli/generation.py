@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echoflow.cli.interop import Model
 from echoflow.cli.progress import bar
 from echoflow.cli.values import check_device, ef_range, video_path, views
 from echoflow.types import InputError, check_ef
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from echoflow.sampling import SamplingPlan
     from echoflow.synthesis import MaskSource
 
-Weights = Annotated[str, typer.Option(help="A bundle by name or folder.")]
+Weights = Annotated[
+    str, typer.Option(help="nano, the folder of a bundle or release, or a hub id owner/name.")
+]
 Device = Annotated[str, typer.Option(help="cpu, or cuda on a machine with a GPU.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same videos.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Solver steps; default the weights' own.")]
@@ -57,6 +60,7 @@ def synthesise(
     steps: Steps = None,
     guidance: Guidance = None,
     weights: Weights = "nano",
+    model: Model = None,
     device: Device = "cpu",
 ) -> None:
     """Write a privacy-filtered synthetic dataset.
@@ -66,12 +70,12 @@ def synthesise(
     """
     chosen, bounds = views(view), ef_range(ef)
     check_device(device)
-    from echoflow.pipeline import load
+    from echoflow.pipeline import load, unmeasured
     from echoflow.synthesis import DatasetPlan
     from echoflow.synthesis import synthesise as make
 
     masks = _masks(mask or [])
-    pipeline = load(weights, device)
+    pipeline = load(weights, device, model or ())
     plan = DatasetPlan(
         n=n,
         views=chosen,
@@ -84,6 +88,11 @@ def synthesise(
     with bar("videos") as progress:
         made = make(pipeline, plan, out, masks, progress)
     typer.echo(f"{len(made.records)} videos in {out}")
+    if pipeline.regressor is unmeasured:
+        typer.echo(
+            "These weights have no EF regressor, so the column EF is empty; EF_requested holds "
+            "what was asked for."
+        )
 
 
 def animate(
@@ -98,6 +107,7 @@ def animate(
         int | None, typer.Option(min=1, help="Frames to make; default as trained.")
     ] = None,
     weights: Weights = "nano",
+    model: Model = None,
     device: Device = "cpu",
 ) -> None:
     """Make one heart beat with the EF you ask for.
@@ -113,7 +123,7 @@ def animate(
     from echoflow.data.video import write_video
     from echoflow.pipeline import load
 
-    pipeline = load(weights, device)
+    pipeline = load(weights, device, model or ())
     plan = _tuned(pipeline.motion, steps, guidance)
     anatomy = pipeline.encode(torch.from_numpy(still))
     z = pipeline.animate(anatomy, torch.tensor([ef]), [seed], plan, frames)
