@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from echoflow.types import InputError
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 # Grey levels 0..255 of EchoNet-Dynamic's training videos (its code computes them per channel).
 ECHONET_MEAN = (32.660564, 32.79394, 33.07615)
@@ -178,7 +182,7 @@ def _torchvision_file(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _resnet18(channels: int, features: int, width: int) -> nn.Module:
+def _resnet18(channels: int, features: int, width: int) -> ResNet:
     """torchvision's ResNet18 with its stem and its last layer made anew, and of any width."""
     from torchvision.models import resnet18
     from torchvision.models.resnet import BasicBlock
