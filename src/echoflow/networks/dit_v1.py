@@ -118,7 +118,7 @@ class FMiTv1(nn.Module):
         k, weight = self.config, self.embed.weight
         mask = weight.new_zeros(1, k.mask_channels, k.size, k.size)
         if cond.mask is not None:
-            mask = absent(cond.mask, mask, mask.shape[1:])
+            mask = absent(cond.mask, mask, tuple(mask.shape[1:]))
         places = self._embedded(mask, slice(k.channels, None), self.embed.bias) + self.place
         none = torch.full((1,), -1, device=weight.device)
         view = none if cond.view is None else cond.view.to(weight.device)
@@ -201,7 +201,7 @@ class FMvTv1(nn.Module):
         fraction = torch.where(ef.isnan(), NULL_EF, ef.float() / 100.0)
         frame = weight.new_zeros(1, k.channels, *k.size)
         if cond.frame is not None:
-            frame = absent(cond.frame, frame, frame.shape[1:])
+            frame = absent(cond.frame, frame, tuple(frame.shape[1:]))
         return self.still_of(frame[:, :, None], fraction[:, None, None], len(cond))
 
     def still_of(self, video: Tensor, tokens: Tensor | None, samples: int = 0) -> Still:
