@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from echoflow.files import atomic_file
-from echoflow.interop import convolutional, hub
+from echoflow.interop import convolutional, hub, transformers
 from echoflow.interop.keymap import Foreign, to_ours, to_theirs
 from echoflow.latents import LatentStats
 from echoflow.networks import weights, zoo
@@ -28,12 +28,7 @@ from echoflow.types import InputError, choose
 
 CONFIG, WEIGHTS = "config.json", zoo.WEIGHTS
 REID_CONFIG, REID_WEIGHTS = "config.yaml", "backbone.safetensors"
-try:
-    from echoflow.interop import transformers
-
-    FOREIGN: tuple[Foreign, ...] = (*transformers.FOREIGN, *convolutional.FOREIGN)
-except ImportError:
-    FOREIGN = convolutional.FOREIGN
+FOREIGN: tuple[Foreign, ...] = (*transformers.FOREIGN, *convolutional.FOREIGN)
 REID = "ResNet18"  # the class at the end of `backbone.target` in config.yaml
 
 
@@ -122,9 +117,8 @@ def _built(
     with _told(config):
         net = zoo.build(foreign.read(fields))
     tensors = weights.read(weights_file)
-    with _told(weights_file):
-        ours = to_ours(foreign.rules, tensors)
-    weights.fill(net, ours, weights_file)
+    weights.match(tensors, to_theirs(foreign.rules, net.state_dict()), weights_file)
+    weights.fill(net, to_ours(foreign.rules, tensors), weights_file)
     return net.eval().requires_grad_(False)
 
 

@@ -33,7 +33,10 @@ def find(source: str | Path, subfolder: str | None = None) -> Path:
     if cached is not None and (cached / (subfolder or "")).is_dir():
         return cached / (subfolder or "")
     wanted = [f"{subfolder}/{name}" for name in FILES] if subfolder else list(FILES)
-    return _inside(_downloaded(repo, wanted, subfolder), subfolder)
+    folder = _downloaded(repo, wanted, subfolder) / (subfolder or "")
+    if not folder.is_dir():  # without a network, what is cached of the repository comes back
+        raise InputError(_unreachable(repo, subfolder))
+    return folder
 
 
 def find_assets(source: str | Path, patterns: Sequence[str]) -> Path | None:
@@ -126,12 +129,14 @@ def _unreachable(repo: str, subfolder: str | None) -> str:
     """What to fetch elsewhere and where to put it."""
     name = repo.split("/")[1]
     if subfolder is None:
+        lack = f"{repo} is not on this machine and the hub cannot be reached"
         what, option, place = f"{SITE}/{repo}", "", name
     else:
+        lack = f"{subfolder} of {repo} is not on this machine and not to be had from the hub now"
         what = f"{SITE}/{repo}/tree/main/{subfolder}"
         option, place = f' --include "{subfolder}/*"', f"{name}/{subfolder}"
     return (
-        f"{repo} is not on this machine and the hub cannot be reached: download {what} elsewhere "
+        f"{lack}: download {what} elsewhere "
         f"(`hf download {repo}{option} --local-dir {name}`), put it into a folder here, such as "
         f"{place}, and give the folder {name} instead of the hub id."
     )

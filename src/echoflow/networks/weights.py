@@ -50,21 +50,27 @@ def check(tensors: Mapping[str, Tensor], path: Path) -> None:
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Strict load in the dtypes of `net`; anything missing, unused or misshapen is refused."""
     own = net.state_dict()
-    refuse_keys(sorted(set(own) - set(tensors)), path, "lacks")
-    refuse_keys(sorted(set(tensors) - set(own)), path, "has unknown")
-    for key, value in own.items():
+    match(tensors, own, path)
+    net.load_state_dict({key: tensors[key].to(value.dtype) for key, value in own.items()})
+
+
+def match(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """`InputError` unless `tensors` has the names and shapes of `wanted`."""
+    lacking = sorted(wanted.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - wanted.keys())
+    if lacking or unknown:
+        sides = (("lacks", lacking), ("has unknown", unknown))
+        told = " and ".join(f"{verb} {first_three(keys)}" for verb, keys in sides if keys)
+        raise InputError(f"{path} {told}; it holds the weights of another model.")
+    for key, value in wanted.items():
         if tensors[key].shape != value.shape:
             raise InputError(
                 f"{path}: {key} has shape {tuple(tensors[key].shape)}, the model needs "
                 f"{tuple(value.shape)}; config and weights belong to different models."
             )
-    net.load_state_dict({key: tensors[key].to(value.dtype) for key, value in own.items()})
 
 
-def refuse_keys(keys: list[str], path: Path, verb: str) -> None:
-    """Stop on the first three of `keys`, if there are any."""
-    if keys:
-        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-        raise InputError(
-            f"{path} {verb} {', '.join(keys[:3])}{more}; it holds the weights of another model."
-        )
+def first_three(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
