@@ -77,8 +77,10 @@ class FrameSource:
 class VideoSource:
     """Whole pixel clips with their EF, for regression: x (b, t, h, w) in [-1, 1].
 
-    `frames` in a row are cut from a random place, the last possible one if not `augment`; with it a
-    clip is also shifted by up to 6 pixels and its gain and contrast are changed.
+    `frames` in a row are cut from a random place, the last possible one if not `augment`. With it
+    a clip is also shifted by up to 6 pixels, its gain and contrast change, and it may be softened
+    in space or time and get further speckle: the EF must be read from the walls, because generated
+    clips have other speckle than recorded ones.
     """
 
     videos: np.ndarray
@@ -102,7 +104,7 @@ class VideoSource:
         cut = [self.videos[i, s : s + self.frames] for i, s in zip(index, starts, strict=True)]
         x = torch.from_numpy(to_float(np.stack(cut)))
         if self.augment:
-            x = torch.stack([_augmented(clip, rng) for clip in x])
+            x = torch.stack([_augmented(_speckled(_softened(clip, rng), rng), rng) for clip in x])
         ef = torch.tensor([_known_ef(self.records[i]) for i in index])
         return Batch(x, Condition(ef=ef), tuple(self.records[i].uid for i in index))
 
@@ -231,6 +233,26 @@ def _known_ef(record: Record) -> float:
 
 def _augmented(clip: Tensor, rng: np.random.Generator) -> Tensor:
     return _retuned(torch.roll(clip, _shift(rng), dims=(-2, -1)), rng)
+
+
+def _softened(clip: Tensor, rng: np.random.Generator) -> Tensor:
+    """Half of the clips (t, h, w) blurred over 3 pixels, and three in ten over 3 frames."""
+    in_space, in_time = rng.random(2) < (0.5, 0.3)
+    if in_space:
+        clip = F.avg_pool2d(clip, 3, 1, 1, count_include_pad=False)
+    if in_time:
+        clip = torch.cat([clip[:1], (clip[:-2] + 2 * clip[1:-1] + clip[2:]) / 4, clip[-1:]])
+    return clip
+
+
+def _speckled(clip: Tensor, rng: np.random.Generator) -> Tensor:
+    """Multiplied by a grain that stands still and by one that changes with every frame."""
+    still, moving = rng.uniform(0, 0.2, size=2)
+    shape = clip.shape[-2:]
+    grain = still * rng.standard_normal((1, *shape), np.float32)
+    grain = grain + moving * rng.standard_normal((len(clip), *shape), np.float32)
+    coarse = 3 * F.avg_pool2d(torch.from_numpy(grain.astype(np.float32)), 3, 1, 1)
+    return ((clip + 1) * (1 + coarse) - 1).clamp(-1, 1)
 
 
 def _shift(rng: np.random.Generator) -> tuple[int, int]:
