@@ -29,6 +29,7 @@ from echoflow.types import InputError, choose
 CONFIG, WEIGHTS = "config.json", zoo.WEIGHTS
 REID_CONFIG, REID_WEIGHTS = "config.yaml", "backbone.safetensors"
 FOREIGN: tuple[Foreign, ...] = (*transformers.FOREIGN, *convolutional.FOREIGN)
+AVAE = "AutoencoderKL"
 REID = "ResNet18"  # the class at the end of `backbone.target` in config.yaml
 
 
@@ -42,14 +43,15 @@ def load(source: str | Path, subfolder: str | None = None) -> nn.Module:
     if (folder / REID_CONFIG).is_file() and not (folder / CONFIG).is_file():
         fields, foreign = _reid_fields(folder / REID_CONFIG), _foreign(REID)
         return _built(foreign, fields, folder / REID_CONFIG, folder / REID_WEIGHTS)
-    fields = _json(folder / CONFIG)
-    name = choose(
-        str(fields.get("_class_name")), class_names(), f"_class_name in {folder}/{CONFIG}"
-    )
-    if name not in {foreign.name for foreign in FOREIGN}:
+    path = folder / CONFIG
+    fields = read_json(path)
+    if "_class_name" not in fields:
+        raise InputError(f"{path} names no _class_name; choose a folder with a published model.")
+    name = choose(str(fields["_class_name"]), class_names(), f"_class_name in {path}")
+    if name == AVAE or name in zoo.CLASSES:
         return zoo.load(folder)
     public = {key: value for key, value in fields.items() if not key.startswith("_")}
-    return _built(_foreign(name), public, folder / CONFIG, folder / WEIGHTS)
+    return _built(_foreign(name), public, path, folder / WEIGHTS)
 
 
 def save(net: nn.Module, folder: str | Path) -> None:
@@ -76,7 +78,7 @@ def is_model(folder: Path) -> bool:
 
 def class_names() -> list[str]:
     """Every `_class_name` that can be loaded."""
-    return [*(foreign.name for foreign in FOREIGN), "AutoencoderKL", *zoo.CLASSES]
+    return [*(foreign.name for foreign in FOREIGN), AVAE, *zoo.CLASSES]
 
 
 def foreign_of(net: nn.Module) -> Foreign | None:
@@ -87,7 +89,7 @@ def foreign_of(net: nn.Module) -> Foreign | None:
 
 def read_scaling(path: Path) -> LatentStats:
     """`scaling.pt`: a dict of `mean` and `std`, each one value per latent channel."""
-    table = _tensors_only(path)
+    table = tensors_only(path)
     if not isinstance(table, Mapping) or not {"mean", "std"} <= set(table):
         found = ", ".join(map(str, table)) if isinstance(table, Mapping) else type(table).__name__
         raise InputError(f"{path} must hold a dict with mean and std; it holds {found}.")
@@ -97,7 +99,7 @@ def read_scaling(path: Path) -> LatentStats:
 
 def read_anatomies(path: Path) -> Tensor:
     """`anatomies_*.pt`: features of the training anatomies, (n, features) float32."""
-    table = _tensors_only(path)
+    table = tensors_only(path)
     if not isinstance(table, Tensor) or table.ndim != 2 or not len(table):
         found = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
         raise InputError(f"{path} must hold one tensor (n, features) with n > 0; it holds {found}.")
@@ -109,6 +111,19 @@ def write_table(value: Tensor | dict[str, Tensor], path: Path) -> None:
     """Write `scaling.pt` or `anatomies_*.pt`."""
     with atomic_file(path) as file:
         torch.save(value, file)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The fields of a config.json."""
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no model in {path.parent}: {path.name} is missing.") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}).") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{path} must hold the fields of one model; it holds {fields!r:.40}.")
+    return fields
 
 
 def _built(
@@ -133,18 +148,6 @@ def _told(path: Path) -> Iterator[None]:
 
 def _foreign(name: str) -> Foreign:
     return next(foreign for foreign in FOREIGN if foreign.name == name)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no model in {path.parent}: {path.name} is missing.") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}).") from error
-    if not isinstance(fields, dict) or "_class_name" not in fields:
-        raise InputError(f"{path} names no _class_name; choose a folder with a published model.")
-    return fields
 
 
 def _config_json(name: str, fields: Mapping[str, Any]) -> str:
@@ -175,7 +178,8 @@ def _reid_yaml(fields: Mapping[str, Any]) -> str:
     return yaml.safe_dump({"backbone": backbone, "model": {"args": dict(fields)}}, sort_keys=False)
 
 
-def _tensors_only(path: Path) -> Any:
+def tensors_only(path: Path) -> Any:
+    """What a pickle holds, if that is tensors and plain containers; `InputError` otherwise."""
     if not path.is_file():
         raise InputError(f"there is no file {path}; copy it from the published assets.")
     try:

@@ -21,6 +21,7 @@ from echoflow.interop import bundle, echoflow, hub, release
 from echoflow.interop.bundle import Parts
 from echoflow.interop.card import About, readme
 from echoflow.networks import zoo
+from echoflow.networks.trunks import ReId18
 from echoflow.types import InputError
 
 PROVENANCE = "provenance.json"
@@ -97,7 +98,7 @@ def export_weights(folder: str | Path, out: str | Path, data: str | None = None)
         raise InputError(
             f"{folder} is neither a network (config.json) nor a bundle ({bundle.CARD})."
         )
-    net = echoflow.load(folder)
+    net = _publishable(echoflow.load(folder))
     with new_folder(out) as work:
         echoflow.save(net, work)
         _copy_recipe(folder, work)
@@ -145,13 +146,18 @@ def _write_galleries(
         owner = next((galleries[g]["reid"] for g in groups if g in galleries), next(iter(groups)))
         if owner not in reids:
             reids[owner] = f"reid/{owner}-{space}"
-            echoflow.save(bundle.network_of(one), work / reids[owner])
+            echoflow.save(_publishable(bundle.network_of(one)), work / reids[owner])
         for group, part in groups.items():
             about = galleries.setdefault(group, {"views": [], "reid": owner})
             about["views"].append(view.name)
             about["tau"] = one.thresholds().get(group, one.thresholds().get(""))
             echoflow.write_table(part.features, work / f"anatomies_{group}.pt")
     return galleries, list(reids.values())
+
+
+def _publishable(net: nn.Module) -> nn.Module:
+    """A re-identification network without the head of its training, which is never published."""
+    return net.released() if isinstance(net, ReId18) and net.config.head else net
 
 
 def _with_space(name: str, space: str) -> str:

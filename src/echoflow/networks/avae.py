@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+
+from echoflow.types import InputError, choose
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -45,6 +49,21 @@ def build_avae(config: AVAEConfig) -> AutoencoderKL:
         sample_size=112,
         mid_block_add_attention=config.mid_attention,
     )
+
+
+def from_fields(kind: Any, fields: Mapping[str, Any], place: str) -> nn.Module:
+    """An untrained network of a diffusers class from the fields of its config.json at `place`.
+
+    diffusers itself passes over fields that it does not know; here they are refused.
+    """
+    public = {key: value for key, value in fields.items() if not key.startswith("_")}
+    known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+    for key in public:
+        choose(key, known, f"field in {place}:")
+    try:
+        return kind.from_config(public)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError) as error:
+        raise InputError(f"{place}: this {kind.__name__} cannot be built ({error}).") from error
 
 
 class PatchDiscriminator(nn.Module):
