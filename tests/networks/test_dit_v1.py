@@ -195,7 +195,7 @@ def test_wrong_shapes_are_refused_with_both_numbers() -> None:
         net(x[:, :, :4], TIMES, cond)
     with pytest.raises(InputError, match=r"\(b, 2, 6, 8, 4\); got \(3, 1, 6, 8, 4\)"):
         net(x[:, :1], TIMES, cond)
-    with pytest.raises(InputError, match=r"condition .* \(b, 2, 8, 4\); got \(3, 2, 4, 4\)"):
+    with pytest.raises(InputError, match=r"anatomy .* \(b, 2, 8, 4\); got \(3, 2, 4, 4\)"):
         net(x, TIMES, Condition(frame=torch.zeros(3, 2, 4, 4)))
     with pytest.raises(InputError, match="3 samples need 3 conditions; got 2"):
         net(x, TIMES, cond.select([0, 1]))
@@ -204,5 +204,7 @@ def test_wrong_shapes_are_refused_with_both_numbers() -> None:
     with pytest.raises(InputError, match="tokens of width 2; an EF has width 1"):
         FMvTv1(replace(VIDEO, token_width=2))(x, TIMES, cond)
     square, z, _ = image()
+    with pytest.raises(InputError, match=r"mask .* \(b, 1, 8, 8\); got \(3, 2, 8, 8\)"):
+        square(z, TIMES, Condition(mask=torch.zeros(3, 2, 8, 8)))
     with pytest.raises(InputError, match=r"\(b, 2, 8, 8\); got \(3, 2, 6, 8\)"):
         square(z[:, :, :6], TIMES, Condition())

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoflow.condition import Condition
-from echoflow.networks.dit import absent, expect, zeroed
+from echoflow.networks.dit import expect, zeroed
 from echoflow.networks.layers_v1 import (
     MLP,
     ImageBlock,
     TimeMLP,
     VideoBlock,
+    embedded,
     modulate,
-    patched,
     sincos,
     sincos_plane,
     unpatched,
@@ -116,10 +116,11 @@ class FMiTv1(nn.Module):
     def still(self, cond: Condition) -> Still:
         """The embedded mask, with the places of the tokens, and the row of each view."""
         k, weight = self.config, self.embed.weight
-        mask = weight.new_zeros(1, k.mask_channels, k.size, k.size)
-        if cond.mask is not None:
-            mask = absent(cond.mask, mask, tuple(mask.shape[1:]))
-        places = self._embedded(mask, slice(k.channels, None), self.embed.bias) + self.place
+        shape = (k.mask_channels, k.size, k.size)
+        mask = weight.new_zeros(1, *shape) if cond.mask is None else cond.mask
+        expect(mask, shape, "mask")
+        own = weight[:, k.channels :]
+        places = embedded(mask[:, :, None], self.patch, own, self.embed.bias) + self.place
         none = torch.full((1,), -1, device=weight.device)
         view = none if cond.view is None else cond.view.to(weight.device)
         if bool(((view < -1) | (view >= k.views)).any()):
@@ -143,17 +144,12 @@ class FMiTv1(nn.Module):
         k = self.config
         expect(x, (k.channels, k.size, k.size), "latent image")
         still.check(x)
-        y = self._embedded(x, slice(k.channels)) + still.places
+        y = embedded(x[:, :, None], self.patch, self.embed.weight[:, : k.channels]) + still.places
         for i, block in enumerate(self.blocks):
             y = block(y, ada.blocks[:, i])
         shift, scale = ada.head.unbind(1)
         y = self.head(modulate(y, shift, scale))
         return unpatched(y, self.patch, k.size // k.patch)[:, :, 0].to(x.dtype)
-
-    def _embedded(self, x: Tensor, channels: slice, bias: Tensor | None = None) -> Tensor:
-        """Tokens (b, 1, s, d) of maps (b, c, h, w), which are these `channels` of the input."""
-        weight = self.embed.weight[:, channels].flatten(1)
-        return F.linear(patched(x[:, :, None].to(weight.dtype), self.patch), weight, bias)
 
 
 class FMvTv1(nn.Module):
@@ -199,9 +195,9 @@ class FMvTv1(nn.Module):
             )
         ef = weight.new_full((1,), math.nan) if cond.ef is None else cond.ef.to(weight.device)
         fraction = torch.where(ef.isnan(), NULL_EF, ef.float() / 100.0)
-        frame = weight.new_zeros(1, k.channels, *k.size)
-        if cond.frame is not None:
-            frame = absent(cond.frame, frame, tuple(frame.shape[1:]))
+        shape = (k.channels, *k.size)
+        frame = weight.new_zeros(1, *shape) if cond.frame is None else cond.frame
+        expect(frame, shape, "anatomy")
         return self.still_of(frame[:, :, None], fraction[:, None, None], len(cond))
 
     def still_of(self, video: Tensor, tokens: Tensor | None, samples: int = 0) -> Still:
@@ -210,7 +206,7 @@ class FMvTv1(nn.Module):
         frames = k.patch[0] if video.shape[2] == 1 else k.frames
         video = video.expand(-1, -1, frames, -1, -1) if video.shape[2] == 1 else video
         expect(video, (k.channels, frames, *k.size), "condition video")
-        places = self._embedded(video, slice(k.channels, None), self.embed.bias) + self.place
+        places = embedded(video, k.patch, weight[:, k.channels :], self.embed.bias) + self.place
         if tokens is None:
             return Still(samples, places)
         expect(tokens, (tokens.shape[1], k.token_width), "condition tokens")
@@ -233,7 +229,7 @@ class FMvTv1(nn.Module):
             raise InputError(f"this model is for videos of {k.frames} frames; got {x.shape[2]}.")
         expect(x, (k.channels, k.frames, *k.size), "latent video")
         still.check(x)
-        y = self._embedded(x, slice(k.channels)) + still.places
+        y = embedded(x, k.patch, self.embed.weight[:, : k.channels]) + still.places
         time = self.place_time[:, :, None]
         for i, block in enumerate(self.blocks):
             constant = still.constants[i] if still.constants else None
@@ -241,11 +237,6 @@ class FMvTv1(nn.Module):
         shift, scale = ada.head.unbind(1)
         y = self.head(modulate(y, shift, scale))
         return unpatched(y, k.patch, self.grid[1]).to(x.dtype)
-
-    def _embedded(self, x: Tensor, channels: slice, bias: Tensor | None = None) -> Tensor:
-        """Tokens (b, t, s, d) of a video (b, c, t, h, w), these `channels` of the input."""
-        weight = self.embed.weight[:, channels].flatten(1)
-        return F.linear(patched(x.to(weight.dtype), self.config.patch), weight, bias)
 
 
 def grid(config: FMvTv1Config) -> tuple[int, int, int]:

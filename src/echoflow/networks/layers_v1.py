@@ -65,7 +65,8 @@ class Attention(nn.Module):
         """`axis` is "s" or "t"; q, k and v stay views of one product."""
         b, other = len(x), "t" if axis == "s" else "s"
         heads = f"b t s (three h d) -> three (b {other}) h {axis} d"
-        q, k, v = rearrange(self.qkv(x), heads, three=3, h=self.heads)
+        qkv = self.qkv(x.to(self.proj.weight.dtype))
+        q, k, v = rearrange(qkv, heads, three=3, h=self.heads)
         y = attended(q, k, v)
         y = y.reshape(len(y), -1, x.shape[-1]) if self.scrambled else _merged(y)
         return rearrange(self.proj(y), f"(b {other}) {axis} d -> b t s d", b=b)
@@ -83,7 +84,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         y = self.kv(y).expand(len(x), -1, -1)
-        q = rearrange(self.q(x), "b t s (h d) -> b h (t s) d", h=self.heads)
+        q = rearrange(self.q(x.to(y.dtype)), "b t s (h d) -> b h (t s) d", h=self.heads)
         k, v = rearrange(y, "b n (two h d) -> two b h n d", two=2, h=self.heads)
         return self.proj(_merged(attended(q, k, v))).view_as(x)
 
@@ -164,16 +165,37 @@ def _merged(y: Tensor) -> Tensor:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float = EPS) -> Tensor:
-    """adaLN of x (b, t, s, d) by (b, d), or by (1, d), which the norm applies as its own affine."""
+    """adaLN of x (b, t, s, d) by (b, d), or by (1, d), which the norm applies as its own affine.
+
+    Computed in the dtype of x, the residual; given in that of the layers.
+    """
+    dtype, shift, scale = shift.dtype, shift.to(x.dtype), 1 + scale.to(x.dtype)
     if len(shift) == 1:
-        return F.layer_norm(x, x.shape[-1:], 1 + scale[0], shift[0], eps)
+        return F.layer_norm(x, x.shape[-1:], scale[0], shift[0], eps).to(dtype)
     y = F.layer_norm(x, x.shape[-1:], eps=eps)
-    return torch.addcmul(shift[:, None, None], y, 1 + scale[:, None, None])
+    return torch.addcmul(shift[:, None, None], y, scale[:, None, None]).to(dtype)
 
 
 def gated(x: Tensor, gate: Tensor, branch: Tensor) -> Tensor:
-    """x + gate * branch, the gate (b, d) or (1, d)."""
-    return torch.addcmul(x, gate[:, None, None], branch)
+    """x + gate * branch in the dtype of x, the gate (b, d) or (1, d)."""
+    return torch.addcmul(x, gate.to(x.dtype)[:, None, None], branch.to(x.dtype))
+
+
+def embedded(
+    x: Tensor, patch: tuple[int, int, int], weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Tokens (b, t, s, d) of a video (b, c, t, h, w) by a convolution that strides its kernel.
+
+    They begin the residual, which is float32 even if the layers are not: added to at every block,
+    it would lose more in bfloat16 than all products together.
+    """
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    tokens = F.linear(
+        patched(x.to(dtype), patch),
+        weight.flatten(1).to(dtype),
+        bias if bias is None else bias.to(dtype),
+    )
+    return tokens.to(dtype)
 
 
 def patched(x: Tensor, patch: tuple[int, int, int]) -> Tensor:
