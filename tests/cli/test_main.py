@@ -11,7 +11,18 @@ from echoflow.cli import main
 from echoflow.cli.failures import explain
 from echoflow.types import InputError
 
-VERBS = ("quickstart", "synthesise", "animate", "evaluate", "phantom", "encode", "train")
+VERBS = (
+    "quickstart",
+    "synthesise",
+    "animate",
+    "evaluate",
+    "phantom",
+    "encode",
+    "train",
+    "models",
+    "import",
+    "export",
+)
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

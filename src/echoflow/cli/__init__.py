@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from echoflow import __version__
-from echoflow.cli import data, evaluation, generation, training
+from echoflow.cli import data, evaluation, generation, interop, models, training
 from echoflow.cli.failures import explain
 
 app = typer.Typer(
@@ -34,8 +34,11 @@ for verb in (
     data.phantom,
     data.encode,
     training.train,
+    models.models,
+    interop.import_,
+    interop.export,
 ):
-    app.command()(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)
 
 
 def _version(wanted: bool) -> None:

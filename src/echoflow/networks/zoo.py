@@ -1,83 +1,60 @@
 """Names to networks, and networks to folders.
 
-A name is `<family>-<size>[/<patch>]-<channels>f<factor>`, a grammar over the small tables below;
-the `nano` rows are the embedded bundle's. A folder holds `config.json` and
+The names are those of `rows`. A folder holds `config.json` and
 `diffusion_pytorch_model.safetensors`, the layout of the published weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from echoflow.files import atomic_file
-from echoflow.networks.avae import AVAEConfig, build_avae
-from echoflow.networks.dit import FMiT, FMiTConfig, FMvT, FMvTConfig
-from echoflow.networks.heads import (
-    EFRegressor,
-    EFRegressorConfig,
-    LVSegmenter,
-    LVSegmenterConfig,
-    ReId,
-    ReIdConfig,
-)
+from echoflow.networks import dit, dit_v1, heads, trunks, unet, weights
+from echoflow.networks.avae import AVAEConfig, build_avae, from_fields
+from echoflow.networks.rows import ROWS, Config
 from echoflow.types import InputError, choose
-
-Config = AVAEConfig | FMiTConfig | FMvTConfig | ReIdConfig | EFRegressorConfig | LVSegmenterConfig
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 BUNDLE = "bundle.json"  # the card of a bundle, beside one folder per stage
-STAGES = ("avae", "lifm", "lvfm", "reid", "ef")
+STAGES = ("avae", "lifm", "lvfm", "reid", "ef", "lv")
 
-# latent space -> channels, cells per side at 112 pixels
-SPACES = {"4f8": (4, 14), "4f4": (4, 28), "16f8": (16, 14)}
-# size -> width, depth, heads (EchoFlow tables 2-3)
-SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
-PATCHES = {"4f8": (2,), "4f4": (2, 4), "16f8": (2,)}
-
-
-def _rows() -> dict[str, Config]:
-    rows: dict[str, Config] = {
-        "A-VAE-4f8": AVAEConfig(4, (128, 256, 256, 512)),
-        "A-VAE-4f4": AVAEConfig(4, (128, 256, 512)),
-        "A-VAE-16f8": AVAEConfig(16, (128, 256, 256, 512)),
-        "A-VAE-nano": AVAEConfig(4, (16, 48, 96), 1, 8, False, 1),
-        "FMiT-nano": FMiTConfig(4, 28, 4, 128, 6, 4, preconditioned=True),
-        "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4, preconditioned=True),
-        "ReId-nano": ReIdConfig(4, 64, 2),
-        "EF-nano": EFRegressorConfig(),
-        "LV-nano": LVSegmenterConfig(),
-    }
-    for size, (width, depth, heads) in SIZES.items():
-        for space, (channels, side) in SPACES.items():
-            for p in PATCHES[space]:
-                image = FMiTConfig(channels, side, p, width, depth, heads)
-                video = FMvTConfig(channels, side, 64, (1, p, p), width, depth, heads)
-                rows[f"FMiT-{size}/{p}-{space}"] = image
-                rows[f"FMvT-{size}/{p}-{space}"] = video
-    return rows
-
-
-ROWS = _rows()
+# class name in config.json -> its config and itself; the A-VAE is diffusers' AutoencoderKL
 CLASSES: dict[str, tuple[type, type]] = {
-    "FMiT": (FMiTConfig, FMiT),
-    "FMvT": (FMvTConfig, FMvT),
-    "ReId": (ReIdConfig, ReId),
-    "EFRegressor": (EFRegressorConfig, EFRegressor),
-    "LVSegmenter": (LVSegmenterConfig, LVSegmenter),
+    "FMiT": (dit.FMiTConfig, dit.FMiT),
+    "FMvT": (dit.FMvTConfig, dit.FMvT),
+    "FMiTv1": (dit_v1.FMiTv1Config, dit_v1.FMiTv1),
+    "FMvTv1": (dit_v1.FMvTv1Config, dit_v1.FMvTv1),
+    "UNet": (unet.UNetConfig, unet.UNet),
+    "STUNet": (unet.STUNetConfig, unet.STUNet),
+    "ReId": (heads.ReIdConfig, heads.ReId),
+    "ReId18": (trunks.ReId18Config, trunks.ReId18),
+    "EFRegressor": (heads.EFRegressorConfig, heads.EFRegressor),
+    "R2Plus1D": (trunks.R2Plus1DConfig, trunks.R2Plus1D),
+    "LVSegmenter": (heads.LVSegmenterConfig, heads.LVSegmenter),
+    "DeepLab": (trunks.DeepLabConfig, trunks.DeepLab),
 }
 
 
 def config_of(name: str) -> Config:
     """The row of the zoo called `name`; the nearest names are offered otherwise."""
     return ROWS[choose(name, ROWS, "model")]
+
+
+def matching(patterns: Iterable[str]) -> list[str]:
+    """The names that are, or match, one of `patterns` such as `FMvT-*`, in the zoo's order."""
+    found: set[str] = set()
+    for pattern in patterns:
+        found.update(fnmatch.filter(ROWS, pattern) or [choose(pattern, ROWS, "model")])
+    return [name for name in ROWS if name in found]
 
 
 def build(config: Config | str) -> nn.Module:
@@ -112,43 +89,15 @@ def load(folder: str | Path) -> nn.Module:
 
 def load_weights(net: nn.Module, path: Path) -> None:
     """Strict load; anything missing, unused, misshapen or not finite is named and refused."""
-    if not path.is_file():
-        raise InputError(f"no weights at {path}; give a folder with config.json and {WEIGHTS}.")
-    try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} is not a whole safetensors file ({error}); download or copy it again."
-        ) from error
-    own = net.state_dict()
-    refuse_keys(sorted(set(own) - set(tensors)), path, "lacks")
-    refuse_keys(sorted(set(tensors) - set(own)), path, "has unknown")
-    for key, value in own.items():
-        if tensors[key].shape != value.shape:
-            raise InputError(
-                f"{path}: {key} has shape {tuple(tensors[key].shape)}, the model needs "
-                f"{tuple(value.shape)}; config.json and weights belong to different models."
-            )
-        if not bool(torch.isfinite(tensors[key]).all()):
-            raise InputError(
-                f"{path}: {key} holds values that are not finite; the file is damaged."
-            )
-    net.load_state_dict({key: value.to(own[key].dtype) for key, value in tensors.items()})
-
-
-def refuse_keys(keys: list[str], path: Path, verb: str) -> None:
-    """Stop on the first three of `keys`, if there are any."""
-    if keys:
-        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-        raise InputError(
-            f"{path} {verb} {', '.join(keys[:3])}{more}; it holds the weights of another model."
-        )
+    weights.fill(net, weights.read(path), path)
 
 
 def _described(net: nn.Module) -> dict[str, Any]:
-    if isinstance(net, FMiT | FMvT | ReId | EFRegressor | LVSegmenter):
-        return {"_class_name": type(net).__name__, **dataclasses.asdict(net.config)}
-    return {"_class_name": type(net).__name__, **dict(net.config)}  # type: ignore[call-overload]
+    """Class and config of a network; diffusers' own config is a mapping with notes of its own."""
+    config: Any = net.config
+    fields = vars(config) if type(net).__name__ in CLASSES else dict(config)
+    public = {name: value for name, value in fields.items() if not name.startswith("_")}
+    return {"_class_name": type(net).__name__, **public}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -169,11 +118,17 @@ def _from_description(config: dict[str, Any], folder: Path) -> nn.Module:
     if name == "AutoencoderKL":
         from diffusers import AutoencoderKL
 
-        return AutoencoderKL.from_config(config)  # type: ignore[return-value]
+        return from_fields(AutoencoderKL, config, f"{folder}/config.json")
     kind, network = CLASSES[choose(name, [*CLASSES, "AutoencoderKL"], "model class")]
-    known = {field.name for field in dataclasses.fields(kind)}
-    for key in set(config) - known:
-        raise InputError(f"{folder}/config.json: unknown field {key} for {name}.")
-    for key in known - set(config):
-        raise InputError(f"{folder}/config.json: {name} needs the field {key}.")
-    return network(kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+    place = f"{folder}/config.json"
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in config:
+        choose(key, known, f"field in {place}:")
+    for key in known:
+        if key not in config:
+            raise InputError(f"{place}: {name} needs the field {key}.")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    try:
+        return network(kind(**fields))
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise InputError(f"{place}: this {name} cannot be built ({error}).") from error
