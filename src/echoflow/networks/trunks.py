@@ -6,7 +6,7 @@ that lies on disk, all but the layers that were made anew for our channels and o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,11 +68,8 @@ class ReId18(nn.Module):
 
     def released(self) -> ReId18:
         """The same trunk without the pair head, as it is published."""
-        config = ReId18Config(
-            self.config.channels, self.config.features, self.config.width, head=False
-        )
         with torch.device("meta"):
-            bare = ReId18(config)
+            bare = ReId18(replace(self.config, head=False))
         bare.trunk = self.trunk
         return bare.train(self.training)
 
