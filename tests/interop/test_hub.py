@@ -47,10 +47,10 @@ def test_the_cache_is_found_without_a_network(cache: Path) -> None:
 
 
 def test_assets_come_from_the_space_of_the_same_name(cache: Path, tmp_path: Path) -> None:
-    assert hub.find_assets("owner/name", ["scaling.pt"]) is None
+    assert hub.find_assets("owner/name") is None
     space = cached(cache, "owner/name", "assets/scaling.pt", kind="spaces")
-    assert hub.find_assets("owner/name", ["scaling.pt"]) == space
-    assert hub.find_assets(tmp_path, ["scaling.pt"]) is None
+    assert hub.find_assets("owner/name") == space
+    assert hub.find_assets(tmp_path) is None
 
 
 @pytest.mark.parametrize(

@@ -369,3 +369,29 @@ def test_nano_as_a_release_gives_the_same_bits(tmp_path: Path) -> None:
     after = again.privacy.verdicts(z, [View.PSAX])[0]
     assert (before.similarity, before.tau) == (after.similarity, after.tau)
     assert "phantom hearts only" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_hub_id_in_the_cache_with_the_assets_of_its_space(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for kind in ("models", "spaces"):
+        place = tmp_path / "cache" / f"{kind}--owner--flow"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text(commit)
+        (place / "snapshots" / commit / "store").mkdir(parents=True)
+    spaces = tmp_path / "cache" / "spaces--owner--flow" / "snapshots" / commit / "store"
+    for table in copy.glob("*.pt"):
+        table.rename(spaces / table.name)
+    shutil.move(copy, tmp_path / "cache" / "models--owner--flow" / "snapshots" / commit / "own")
+    models = tmp_path / "cache" / "models--owner--flow" / "snapshots" / commit
+    for role in (models / "own").iterdir():
+        role.rename(models / role.name)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    pipeline = load("owner/flow")
+    assert set(pipeline.privacy.thresholds()) == {"dynamic", "ped_a4c", "ped_psax", "lvh"}
+    exchange.import_weights("owner/flow", tmp_path / "bundle")
+    assert json.loads((tmp_path / "bundle/provenance.json").read_text())["revision"] == commit

@@ -6,7 +6,6 @@ downloaded where the network allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +38,8 @@ def find(source: str | Path, subfolder: str | None = None) -> Path:
     return folder
 
 
-def find_assets(source: str | Path, patterns: Sequence[str]) -> Path | None:
-    """The demo Space of the same hub id, where released tables lie; None for a local folder.
+def find_assets(source: str | Path) -> Path | None:
+    """The demo Space of the same hub id, where released tables (*.pt) lie; None for a local folder.
 
     None also when the Space is neither cached nor to be had: the caller says what it misses.
     """
@@ -48,10 +47,10 @@ def find_assets(source: str | Path, patterns: Sequence[str]) -> Path | None:
         return None
     repo = hub_id(source)
     found = _cached(repo, "space")
-    if found is not None and any(any(found.rglob(name)) for name in patterns):
+    if found is not None and any(found.rglob("*.pt")):
         return found
     try:
-        return _downloaded(repo, [f"*{name}" for name in patterns], None, "space")
+        return _downloaded(repo, ["*.pt"], None, "space")
     except InputError:
         return found
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from echoflow.interop import echoflow, hub
 from echoflow.interop.bundle import Parts, screen
 from echoflow.latents import LatentStats
 from echoflow.networks import zoo
-from echoflow.privacy import Gallery, PrivacyByView, PrivacyFilter
+from echoflow.privacy import Gallery, PrivacyByView
 from echoflow.sampling import SamplingPlan
 from echoflow.types import InputError, View, choose
 
@@ -104,8 +105,12 @@ class Release:
         for folder in (self.root, self.root / "assets"):
             if (folder / name).is_file():
                 return folder / name
-        space = hub.find_assets(self.source, [name])
-        return next(space.rglob(name), None) if space else None
+        return next(self._space.rglob(name), None) if self._space else None
+
+    @cached_property
+    def _space(self) -> Path | None:
+        """The demo Space of a hub id, asked for once."""
+        return hub.find_assets(self.source)
 
     def card(self) -> dict[str, Any]:
         """`PUBLISHED`, or what `release.json` says instead."""
@@ -148,13 +153,13 @@ def read(release: Release, asked: Sequence[str] = ()) -> Parts:
     scaling, stats = _scaling(release, nets["avae"])
     channels, size, frames = _shape(nets, chosen)
     card = release.card()
-    screen = _Screen(
-        release, card.pop("galleries"), release.reid(asked, space_of(chosen["vae"].name))
-    )
-    privacy = screen.filters((channels, size))
+    galleries = card.pop("galleries")
+    judges = _judges(release, galleries, release.reid(asked, space_of(chosen["vae"].name)))
     card |= {"mean": stats.mean.tolist(), "std": stats.std.tolist(), "size": size, "frames": frames}
-    origin = {path for role, path in chosen.items() if role != "reid"} | {scaling, *screen.used}
-    return Parts(nets, privacy, card, tuple(sorted(origin)))
+    origin = {scaling, *(path for role, path in chosen.items() if role != "reid")}
+    for judge in judges.values():
+        origin |= {judge.net, *judge.tables.values()}
+    return Parts(nets, _filters(judges, galleries, channels), card, tuple(sorted(origin)))
 
 
 def _models(folder: Path) -> dict[str, Path]:
@@ -216,49 +221,44 @@ def _side(size: int | Sequence[int] | None) -> int | None:
 # ---- privacy ------------------------------------------------------------------------------------
 
 
+Galleries = Mapping[str, Mapping[str, Any]]
+"""Training set -> its `views`, its `tau`, and the network (`reid`) that made its features."""
+
+
 @dataclass(frozen=True)
-class _Screen:
-    """What the filters are made from; `used` collects the files that went into them."""
+class _Judge:
+    """Where the network of a view lies, and the tables of the training sets that it made."""
 
-    release: Release
-    galleries: Mapping[str, Mapping[str, Any]]
-    networks: Mapping[str, Path]
-    used: set[Path] = field(default_factory=set)
+    net: Path
+    tables: Mapping[str, Path]
 
-    def filters(self, latent: tuple[int, int]) -> PrivacyByView:
-        """A filter for every view that has a network and at least one gallery; others have none."""
-        loaded: dict[Path, nn.Module] = {}
-        filters: dict[View, PrivacyFilter] = {}
-        for view in View:
-            sets = self._sets(view)
-            if sets:
-                path = self.networks[self.galleries[sets[0]]["reid"]]
-                if path not in loaded:
-                    loaded[path] = _reid(path, latent[0])
-                filters[view] = self._filter(loaded[path], sets, latent)
-                self.used.add(path)
-        return PrivacyByView(filters)
 
-    def _sets(self, view: View) -> list[str]:
-        """The training sets of a view that share the network of the first of them."""
-        usable = [
-            name
-            for name, about in self.galleries.items()
-            if view.name in about["views"] and about["reid"] in self.networks and self._table(name)
-        ]
-        return [n for n in usable if self.galleries[n]["reid"] == self.galleries[usable[0]]["reid"]]
+def _judges(
+    release: Release, galleries: Galleries, networks: Mapping[str, Path]
+) -> dict[View, _Judge]:
+    """Every view that has a network and at least one table; the others cannot be judged."""
+    tables = {name: path for name in galleries if (path := release.table(f"anatomies_{name}.pt"))}
+    judges: dict[View, _Judge] = {}
+    for view in View:
+        sets = {
+            n: networks.get(galleries[n]["reid"])
+            for n in tables
+            if view.name in galleries[n]["views"]
+        }
+        net = next((path for path in sets.values() if path), None)
+        if net is not None:
+            judges[view] = _Judge(net, {n: tables[n] for n, path in sets.items() if path == net})
+    return judges
 
-    def _table(self, name: str) -> Path | None:
-        return self.release.table(f"anatomies_{name}.pt")
 
-    def _filter(
-        self, net: nn.Module, sets: Sequence[str], latent: tuple[int, int]
-    ) -> PrivacyFilter:
-        tables = [path for name in sets if (path := self._table(name))]
-        self.used.update(tables)
-        gallery = _gallery(sets, [_features(path, net, latent) for path in tables])
-        taus = {name: float(self.galleries[name]["tau"]) for name in sets}
-        return screen(net, gallery, taus)
+def _filters(judges: Mapping[View, _Judge], galleries: Galleries, channels: int) -> PrivacyByView:
+    nets = {path: _reid(path, channels) for path in {judge.net for judge in judges.values()}}
+    filters = {}
+    for view, judge in judges.items():
+        net, names = nets[judge.net], list(judge.tables)
+        gallery = _gallery(names, [_features(judge.tables[name], net) for name in names])
+        filters[view] = screen(net, gallery, {name: galleries[name]["tau"] for name in names})
+    return PrivacyByView(filters)
 
 
 def _reid(path: Path, channels: int) -> nn.Module:
@@ -272,15 +272,13 @@ def _reid(path: Path, channels: int) -> nn.Module:
     return net
 
 
-def _features(path: Path, net: nn.Module, latent: tuple[int, int]) -> Tensor:
+def _features(path: Path, net: nn.Module) -> Tensor:
     features = echoflow.read_anatomies(path)
-    channels, size = latent
-    with torch.no_grad():
-        width = net(torch.zeros(1, channels, size, size)).shape[1]
-    if features.shape[1] != width:
+    config: Any = net.config
+    if features.shape[1] != config.features:
         raise InputError(
             f"{path} has rows of {features.shape[1]} features, the re-identification network "
-            f"gives {width}; they belong to different networks."
+            f"gives {config.features}; they belong to different networks."
         )
     return features
 
