@@ -124,6 +124,11 @@ def test_plan_chooses_the_negative_branch() -> None:
     only_ef = SamplingPlan(negative=("ef",)).negative_of(cond)
     assert only_ef.frame is cond.frame
     assert only_ef.ef.isnan().all()  # type: ignore[union-attr]
+    low = SamplingPlan(negative=(), negative_ef=10.0).negative_of(cond)
+    assert low.ef is not None
+    assert low.ef.tolist() == [10.0] * len(cond)
+    assert low.frame is cond.frame
+    assert SamplingPlan(negative_ef=10.0).negative_of(Condition(view=cond.view)).ef is None
 
 
 # ---- refusals -----------------------------------------------------------------------------------
@@ -137,6 +142,7 @@ def test_plan_chooses_the_negative_branch() -> None:
         (lambda: SamplingPlan(scale=-1), "scale must be a number >= 0"),
         (lambda: SamplingPlan(scale=math.nan), "got nan."),
         (lambda: SamplingPlan(negative=("efs",)), "Did you mean ef?"),
+        (lambda: SamplingPlan(negative_ef=0.1), "Multiply a fraction by 100"),
         (lambda: SamplingPlan(start_index=25), "start_index must be in [0, 24] for 25 steps"),
         (lambda: SamplingPlan(overlap=-1), "overlap must be at least 0 frames; got -1."),
         (lambda: SamplingPlan(churn=Churn()), 'churn needs a one-step solver; use "heun"'),

@@ -231,7 +231,13 @@ def _shape_settings(clips: Sequence[Clip]) -> dict[str, object]:
 
 
 def _plan_settings(plan: SamplingPlan) -> dict[str, object]:
-    return {"steps": plan.steps, "solver": plan.solver, "scale": plan.scale}
+    return {
+        "steps": plan.steps,
+        "solver": plan.solver,
+        "scale": plan.scale,
+        "negative": plan.negative,
+        "negative_ef": plan.negative_ef,
+    }
 
 
 def _need(things: Sequence[object], what: str) -> None:

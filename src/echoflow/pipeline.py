@@ -214,10 +214,11 @@ def _finder(net: nn.Module | None) -> Finder:
 
 
 def _plan(values: Mapping[str, Any]) -> SamplingPlan:
-    negative = values.get("negative")
+    negative, low = values.get("negative"), values.get("negative_ef")
     return SamplingPlan(
         steps=int(values["steps"]),
         solver=str(values["solver"]),
         scale=float(values["scale"]),
         negative=None if negative is None else tuple(negative),
+        negative_ef=None if low is None else float(low),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from echoflow.condition import NULLS, Condition, over
 from echoflow.process import Field, Network, Process
-from echoflow.types import InputError, choose
+from echoflow.types import InputError, check_ef, choose
 
 Past = tuple[float, Tensor] | None
 """What a step leaves to the next one: the time and the velocity it started from."""
@@ -233,6 +233,8 @@ class SamplingPlan:
     """How to sample; a value that goes into recipes and reports.
 
     `negative` names the fields that are null in the negative branch of guidance; None means all.
+    With `negative_ef` that branch asks for an EF of its own instead: guidance then leads away from
+    a heart that beats too little, which scales the motion, and not from the mean heart.
     `start_index` k > 0 starts at step k of the grid from a partly noised x0. `overlap`: frames.
     """
 
@@ -240,6 +242,7 @@ class SamplingPlan:
     solver: str = "multistep"
     scale: float = 1.0
     negative: tuple[str, ...] | None = None
+    negative_ef: float | None = None
     churn: Churn | None = None
     start_index: int = 0
     overlap: int = 8
@@ -261,12 +264,17 @@ class SamplingPlan:
             )
         if self.churn is not None and self.solver == "multistep":
             raise InputError('churn needs a one-step solver; use "heun" or "euler".')
+        if self.negative_ef is not None:
+            check_ef(self.negative_ef)
         if self.overlap < 0:
             raise InputError(f"overlap must be at least 0 frames; got {self.overlap}.")
 
     def negative_of(self, cond: Condition) -> Condition:
         """The condition of the negative branch."""
-        return cond.without(*(NULLS if self.negative is None else self.negative))
+        other = cond.without(*(NULLS if self.negative is None else self.negative))
+        if self.negative_ef is None or cond.ef is None:
+            return other
+        return replace(other, ef=torch.full_like(cond.ef, self.negative_ef))
 
 
 def begin(process: Process, noise: Tensor, t: float, x0: Tensor | None = None) -> Tensor:
