@@ -109,10 +109,10 @@ def write_reid(folder: Path, scale: Scale) -> None:
     net = resnet18() if base == 64 else ResNet(BasicBlock, [2, 2, 2, 2])
     assert isinstance(net, ResNet)
     folder.mkdir(parents=True)
-    shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
+    shapes: dict[str, list[int]] = {k: list(v.shape) for k, v in net.state_dict().items()}
     shapes["conv1.weight"][1], shapes["fc.bias"], shapes["fc.weight"][0] = 4, [features], features
     if base != 64:  # every axis of channels shrinks alike
-        shrink = {64: base, 128: 2 * base, 256: 4 * base, 512: 8 * base}
+        shrink: dict[int, int] = {64: base, 128: 2 * base, 256: 4 * base, 512: 8 * base}
         shapes = {key: [shrink.get(n, n) for n in shape] for key, shape in shapes.items()}
     weights = {f"model.{key}": _batch_norm(key, shape) for key, shape in shapes.items()}
     args = {"in_channels": 4, "out_channels": features}

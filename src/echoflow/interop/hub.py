@@ -31,7 +31,8 @@ def find(source: str | Path, subfolder: str | None = None) -> Path:
     cached = _cached(repo)
     if cached is not None and (cached / (subfolder or "")).is_dir():
         return cached / (subfolder or "")
-    wanted = [f"{subfolder}/{name}" for name in FILES] if subfolder else list(FILES)
+    inside = f"{subfolder}/" if subfolder else ""
+    wanted = [inside + name for name in FILES]
     folder = _downloaded(repo, wanted, subfolder) / (subfolder or "")
     if not folder.is_dir():  # without a network, what is cached of the repository comes back
         raise InputError(_unreachable(repo, subfolder))
