@@ -45,23 +45,24 @@ def write_release(root: Path, scale: Scale = TINY, seed: int = 0) -> Path:
     """A complete release under `root`: one model per role, three judges, all assets."""
     torch.manual_seed(seed)
     write_vae(root / "vae" / "avae-4f4", scale)
-    image, video = segdit_config(scale), stdit_config(scale)
+    image = segdit_config(scale)
     write_model(
         root / "lifm" / f"FMiT-S{scale.patch}-4f4",
         "SegDiTTransformer2DModel",
         image,
         tensors(segdit_shapes(image)),
     )
-    write_model(
-        root / "lvfm" / f"FMvT-S{scale.patch}-4f4",
-        "DiffuserSTDiT",
-        video,
-        tensors(stdit_shapes(video)),
-    )
+    write_video_model(root, scale)
     for name in REIDS:
         write_reid(root / "reid" / f"{name}-4f4", scale)
     write_assets(root, scale)
     return root
+
+
+def write_video_model(root: Path, scale: Scale) -> None:
+    config = stdit_config(scale)
+    folder = root / "lvfm" / f"FMvT-S{scale.patch}-4f4"
+    write_model(folder, "DiffuserSTDiT", config, tensors(stdit_shapes(config)))
 
 
 def write_assets(root: Path, scale: Scale) -> None:

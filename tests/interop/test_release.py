@@ -368,7 +368,7 @@ def test_nano_as_a_release_gives_the_same_bits(tmp_path: Path) -> None:
     before = nano.privacy.verdicts(z)[0]
     after = again.privacy.verdicts(z, [View.PSAX])[0]
     assert (before.similarity, before.tau) == (after.similarity, after.tau)
-    assert "phantom hearts only" in (tmp_path / "out" / "README.md").read_text()
+    assert "Phantom hearts only" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_hub_id_in_the_cache_with_the_assets_of_its_space(
