@@ -56,6 +56,7 @@ def test_synthesise_with_a_release(
     assert json.loads((out / "dataset.json").read_text())["relabelled"] is False
 
 
+@pytest.mark.slow
 def test_import_export_and_animate_again(film: Path, published: Path, tmp_path: Path) -> None:
     """The same film of one seed from a release, the bundle made of it, and the release of that."""
     bundle, again = tmp_path / "bundle", tmp_path / "again"

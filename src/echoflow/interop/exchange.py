@@ -129,6 +129,8 @@ def _write_release(parts: Parts, folder: Path, work: Path) -> list[str]:
     stats = {name: torch.tensor(card.pop(name)) for name in ("mean", "std")}
     echoflow.write_table(stats, work / release.SCALING)
     galleries, reids = _write_galleries(parts, work, space)
+    for name in reids[:1]:
+        _copy_recipe(folder / "reid", work / name)
     settings = {key: card[key] for key in release.PUBLISHED if key in card}
     with atomic_file(work / release.CARD) as file:
         file.write_text(json.dumps({**settings, "galleries": galleries}, indent=1) + "\n")
