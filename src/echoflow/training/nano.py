@@ -45,7 +45,7 @@ POPULATION = Population(
     ef=(10.0, 80.0),
 )
 ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
-MOTION = SamplingPlan(steps=12, solver="multistep", scale=2.5, negative=("ef",))
+MOTION = SamplingPlan(steps=12, solver="multistep", scale=1.8, negative=("ef",), negative_ef=40.0)
 PLAYERS = {"avae": "avae", "lifm": "net", "lvfm": "net", "reid": "net", "ef": "net", "lv": "net"}
 
 
