@@ -1,6 +1,7 @@
-"""Seconds per generated video, and EF error, by solver and number of steps.
+"""Seconds per generated video, and EF error, by solver, number of steps and inference setting.
 
 Usage: python benchmarks/steps.py [--weights nano] [--n 12]. One video at a time, decoding included.
+The same hearts, noises and EFs in every row; the bf16 rows at the end repeat settings of the exact.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SETTINGS = (
     ("multistep", 5), ("multistep", 10), ("multistep", 25),
     ("heun", 5), ("heun", 10), ("heun", 25),
 )  # fmt: skip
+HALF = (("multistep", 5), ("multistep", 10), ("multistep", 25))
 
 
 def measure(
@@ -64,7 +66,12 @@ def main() -> None:
     pipeline = load(args.weights)
     plan = DatasetPlan(n=args.n, seed=2)
     hearts = accepted(pipeline, plan, range(args.n), phantom_masks())[0]
-    rows = [measure(pipeline, plan, hearts, *setting) for setting in SETTINGS]
+    half = load(args.weights, inference="bf16")
+    rows = [
+        {"inference": name, **measure(player, plan, hearts, *setting)}
+        for name, player, settings in (("exact", pipeline, SETTINGS), ("bf16", half, HALF))
+        for setting in settings
+    ]
     print(" ".join(f"{name:>18s}" for name in rows[0]))
     for row in rows:
         print(" ".join(f"{value!s:>18s}" for value in row.values()))

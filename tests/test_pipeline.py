@@ -55,6 +55,23 @@ def pipeline(bundle: Path) -> Pipeline:
     return load(bundle)
 
 
+def test_bf16_stays_close_to_exact_and_keeps_the_bits_of_a_seed(bundle: Path) -> None:
+    exact, half = load(bundle), load(bundle, inference="bf16")
+    z = exact.anatomies([View.A4C, View.PSAX], None, [3, 4])
+    ef = torch.tensor([30.0, 60.0])
+    a, b = exact.animate(z, ef, [1, 2]), half.animate(z, ef, [1, 2])
+    assert 0 < (a - b).abs().max() < 0.1
+    assert b.dtype is torch.float32
+    assert torch.equal(half.animate(z[1:], ef[1:], [2])[0], b[1])
+    pixels = exact.decode(a).float(), half.decode(a).float()
+    assert (pixels[0] - pixels[1]).abs().mean() < 1
+
+
+def test_an_inference_setting_is_refused_by_name(bundle: Path) -> None:
+    with pytest.raises(InputError, match="inference setting 'fp16'"):
+        load(bundle, inference="fp16")  # type: ignore[arg-type]
+
+
 def test_one_seed_alone_and_in_a_batch_of_eight_gives_the_same_bits(pipeline: Pipeline) -> None:
     seeds, views = list(range(40, 48)), [View(i % 3) for i in range(8)]
     masks = (torch.rand(8, 1, 112, 112, generator=torch.Generator().manual_seed(1)) > 0.5).float()

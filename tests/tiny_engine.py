@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from echoflow.latents import LatentSpace, LatentStats
-from echoflow.metrics.cavity import Finder, cavity
+from echoflow.metrics.cavity import cavity
 from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan, noise_like
@@ -53,11 +53,13 @@ class TinyEngine:
     fps: float = 16.0
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
-    finder: Finder = cavity
 
     @property
     def space(self) -> LatentSpace:
         return untrained_space()
+
+    def finder(self, video: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        return cavity(video, prior)
 
     def regressor(self, video: Tensor) -> Tensor:
         dark = (video < 100).sum(dim=(-2, -1)).double()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from echoflow.condition import over
 from echoflow.data.pixels import to_uint8
+from echoflow.networks.decoding import FastDecoder
 from echoflow.types import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class LatentSpace:
     avae: AutoencoderKL
     stats: LatentStats
     chunk: int = 32
+    decoder: FastDecoder | None = None
+
+    def fast(self, dtype: torch.dtype = torch.float32, chunk: int = 4) -> LatentSpace:
+        """The same space with a `FastDecoder`: float32 agrees to 1e-4, bfloat16 to 2 grey levels.
+
+        Chunks do not change the speed on a CPU, only the memory.
+        """
+        return replace(self, decoder=FastDecoder(self.avae, dtype), chunk=chunk)
 
     @property
     def channels(self) -> int:
@@ -97,8 +106,8 @@ class LatentSpace:
     def _pixels(self, z: Tensor) -> Tensor:
         """One sample's frames (t, c, h, w), never mixed with another's: its bits are its own."""
         raw = self.stats.restore(z.float().to(self.device))
-        parts = [self.avae.decode(part).sample for part in raw.split(self.chunk)]  # type: ignore
-        return to_uint8(torch.cat(parts).mean(dim=1))
+        decode = self.decoder or (lambda part: self.avae.decode(part).sample)  # type: ignore
+        return torch.cat([to_uint8(decode(part).mean(dim=1)) for part in raw.split(self.chunk)])
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from echoflow.judges import Regressor, Segmenter
 from echoflow.latents import LatentSpace, LatentStats
 from echoflow.metrics.cavity import Finder, cavity
 from echoflow.networks.heads import EFRegressor, LVSegmenter
+from echoflow.networks.inference import Inference, device_of, for_inference
 from echoflow.networks.trunks import DeepLab, R2Plus1D
 from echoflow.privacy import Privacy
 from echoflow.process import Process, RectifiedFlow
@@ -54,7 +55,7 @@ class Generator:
         frames: int | None = None,
     ) -> Tensor:
         """x0 (b, *shape): sample i from seeds[i] and condition i; `frames` asks for longer ones."""
-        device = next(self.net.parameters()).device
+        device = device_of(self.net)
         video = len(self.shape) == 4
         trained = self.shape[1] if video else None
         shape = (self.shape[0], frames or self.shape[1], *self.shape[2:]) if video else self.shape
@@ -148,18 +149,20 @@ def load(
     weights: str | Path = NANO,
     device: torch.device | str = "cpu",
     models: Sequence[str] = (),
+    inference: Inference = "exact",
 ) -> Pipeline:
     """The pipeline of `nano`, a folder, or a hub id: a bundle or a published release.
 
     Where a release has several models of one kind, `models` names those to take, such as
-    `lvfm/FMvT-S2-4f4`. Everything is checked before it is used.
+    `lvfm/FMvT-S2-4f4`. Everything is checked before it is used. `inference` says how the generative
+    networks compute; see `networks.inference`.
     """
     folder = weights_folder(weights)
     if (folder / bundle.CARD).is_file() or not release.is_release(folder):
         if models:
             raise InputError(f"{weights} is no release with models to choose from.")
-        return assembled(bundle.read(folder), device)
-    return assembled(release.read(release.scan(folder, weights), models), device)
+        return assembled(bundle.read(folder), device, inference)
+    return assembled(release.read(release.scan(folder, weights), models), device, inference)
 
 
 def weights_folder(weights: str | Path) -> Path:
@@ -174,8 +177,10 @@ def weights_folder(weights: str | Path) -> Path:
     return hub.find(weights)
 
 
-def assembled(parts: Parts, device: torch.device | str = "cpu") -> Pipeline:
-    """The parts put together, on a device."""
+def assembled(
+    parts: Parts, device: torch.device | str = "cpu", inference: Inference = "exact"
+) -> Pipeline:
+    """The parts put together, on a device. What judges (filter, regressor) is always exact."""
     nets = {stage: net.to(device) for stage, net in parts.nets.items()}
     for one in bundle.filters_of(parts.privacy).values():
         bundle.network_of(one).to(device)
@@ -183,10 +188,13 @@ def assembled(parts: Parts, device: torch.device | str = "cpu") -> Pipeline:
     channels, side, frames = avae.config["latent_channels"], int(card["size"]), int(card["frames"])
     image, video = (channels, side, side), (channels, frames, side, side)
     flows = {stage: RectifiedFlow(float(card["shift"][stage])) for stage in ("lifm", "lvfm")}
+    players = {s: for_inference(nets[s], inference) for s in ("lifm", "lvfm") if s in nets}
+    stats = LatentStats(torch.tensor(card["mean"]), torch.tensor(card["std"]))
+    space = LatentSpace(avae, stats)
     return Pipeline(
-        image=Generator(nets["lifm"], flows["lifm"], image) if "lifm" in nets else None,
-        video=Generator(nets["lvfm"], flows["lvfm"], video),
-        space=LatentSpace(avae, LatentStats(torch.tensor(card["mean"]), torch.tensor(card["std"]))),
+        image=Generator(players["lifm"], flows["lifm"], image) if "lifm" in nets else None,
+        video=Generator(players["lvfm"], flows["lvfm"], video),
+        space=space.fast(torch.bfloat16) if inference == "bf16" else space,
         privacy=parts.privacy,
         regressor=_regressor(nets.get("ef")),
         fps=float(card["fps"]),

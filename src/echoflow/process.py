@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -68,6 +68,18 @@ class Process(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparable(Protocol):
+    """A network that computes once per sample what does not change over the sampling steps."""
+
+    def prepare(self, cond: Condition) -> Field: ...
+
+
+def bound(net: Network, cond: Condition) -> Field:
+    """A network under one condition, prepared if it can be."""
+    return net.prepare(cond) if isinstance(net, Preparable) else lambda x, t: net(x, t, cond)
+
+
 def corrupt(process: Process, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """x_t = alpha(t) x0 + t noise, with one t per sample."""
     t = over(t, x0)
@@ -108,7 +120,8 @@ class RectifiedFlow:
         return self._shifted(torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64))
 
     def field(self, net: Network, cond: Condition) -> Field:
-        return lambda x, t: net(x, t, cond).to(x.dtype)
+        call = bound(net, cond)
+        return lambda x, t: call(x, t).to(x.dtype)
 
     def denoised(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
         return x - over(t, x) * net(x, t, cond)

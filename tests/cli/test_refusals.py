@@ -98,6 +98,7 @@ CASES: dict[str, Case] = {
     "no file": (["animate", "absent.avi", "--ef", "40"], "there is no file absent.avi"),
     "weights": (["animate", _film, "--ef", "40", "--weights", "nana"], "there are no weights nana"),
     "foreign weights": (["animate", _film, "--ef", "40", "--weights", "."], "is not a bundle"),
+    "inference": (["animate", _film, "--ef", "40", "--inference", "fp8"], "exact, bf16, compiled"),
     "device": (["animate", _film, "--ef", "40", "--device", "gpu"], "choose one of cpu"),
     "mask shape": (["synthesise", "--out", "new", "--mask", _wide_mask], "must be 112x112 pixels"),
     "mask values": (["synthesise", "--out", "new", "--mask", _grey_mask], "Threshold it first"),

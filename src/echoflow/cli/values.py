@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from echoflow.data.video import WRITABLE
-from echoflow.types import InputError, View, check_ef, choose
+from echoflow.types import INFERENCE, Inference, InputError, View, check_ef, choose
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -40,6 +41,12 @@ def video_path(path: Path) -> Path:
     """`path` if its suffix is one of a video that can be written."""
     choose(path.suffix.lower(), WRITABLE, "suffix of --out")
     return path
+
+
+def check_inference(name: str) -> Inference:
+    """`name` if generative networks can compute that way."""
+    choose(name, INFERENCE, "inference setting")
+    return cast(Inference, name)
 
 
 def check_device(name: str) -> str:

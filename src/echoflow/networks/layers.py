@@ -104,9 +104,14 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, angles: Tensor) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        q = rotate(self.norm_q(q).to(v.dtype), angles)
-        k = rotate(self.norm_k(k).to(v.dtype), angles)
+        q = rotate(normed(q, self.norm_q), angles)
+        k = rotate(normed(k, self.norm_k), angles)
         return self.proj(rearrange(attend(q, k, v), "b h n d -> b n (h d)"))
+
+
+def normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """RMS norm in the dtype of `x`, whatever that of the weight: only then is it one kernel."""
+    return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
