@@ -25,7 +25,10 @@ from echoflow.data.video import read_gray
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
+from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
+from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
+from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.downstream import RegressionTask, ReIdTask, SegmentationTask
 from echoflow.training.fit import Progress, fit
@@ -38,13 +41,13 @@ HELD_OUT = 256  # examples in a fixed validation set
 
 Assembled = tuple[Task, Source]
 
-MODELS: dict[Stage, type] = {
-    "avae": AVAEConfig,
-    "lifm": FMiTConfig,
-    "lvfm": FMvTConfig,
-    "reid": ReIdConfig,
-    "ef": EFRegressorConfig,
-    "lv": LVSegmenterConfig,
+MODELS: dict[Stage, tuple[type, ...]] = {
+    "avae": (AVAEConfig,),
+    "lifm": (FMiTConfig, FMiTv1Config, UNetConfig),
+    "lvfm": (FMvTConfig, FMvTv1Config, STUNetConfig),
+    "reid": (ReIdConfig, ReId18Config),
+    "ef": (EFRegressorConfig, R2Plus1DConfig),
+    "lv": (LVSegmenterConfig, DeepLabConfig),
 }
 
 
@@ -121,7 +124,7 @@ def _ef(recipe: Recipe) -> Assembled:
     manifest = open_source(recipe.data)
     train, val = manifest.of(Split.TRAIN), manifest.of(Split.VAL)
     config = zoo.config_of(recipe.model)
-    assert isinstance(config, EFRegressorConfig)
+    assert isinstance(config, EFRegressorConfig | R2Plus1DConfig)
     source = VideoSource(load_videos(manifest, train), train, config.frames, augment=True)
     held = VideoSource(load_videos(manifest, val), val, config.frames)
     return RegressionTask(_network(recipe), _fixed(held, 16)), source
