@@ -101,6 +101,14 @@ def test_a_choice_of_models(
     assert animate(film, release, tmp_path / "clip.avi", *chosen) == 0
 
 
+def test_quickstart_needs_a_regressor(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quickstart", "--weights", str(published), "--out", str(tmp_path / "q")]) == 2
+    assert "has no EF regressor" in capsys.readouterr().err
+    assert not (tmp_path / "q").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

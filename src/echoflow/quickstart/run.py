@@ -24,6 +24,7 @@ from echoflow.synthesis import (
     sample_seed,
     synthesise,
 )
+from echoflow.types import InputError
 
 Say = Callable[[str], None]
 
@@ -39,10 +40,15 @@ def quickstart(
     plan: DatasetPlan | None = None,
 ) -> Path:
     """Writes everything to the new folder `out` and returns the page, `out/report.html`."""
-    from echoflow.pipeline import load
+    from echoflow.pipeline import load, unmeasured
 
     with _timed("loading", clock := {}):
         studio = load(weights)
+    if studio.regressor is unmeasured:
+        raise InputError(
+            f"{weights} has no EF regressor, and quickstart measures the EF of every video; "
+            "write a dataset with `echoflow synthesise --weights` instead."
+        )
     return tell(studio, out, say, progress, weights, plan or DatasetPlan(), clock)
 
 
