@@ -34,7 +34,7 @@ Tell = Callable[[str, int, int], None]
 """(what, done, in all)."""
 
 POPULATION = Population(
-    patients=1000,
+    patients=1500,
     seed=1,
     cohorts=("adult", "adult", "adult", "adult", "dilated", "hypertrophic"),
     views=tuple(View),

@@ -156,9 +156,9 @@ RECIPES: dict[str, Recipe] = {
         "avae",
         "A-VAE-nano",
         "videos",
-        Engine(steps=1600, batch=8, lr=1.5e-3, warmup=100, decay=0.35, ema=0.995, weight_decay=0.0),
+        Engine(steps=2000, batch=8, lr=1.5e-3, warmup=100, decay=0.35, ema=0.995, weight_decay=0.0),
         avae=AutoencoderOptions(
-            reconstruction="l1", adversary=0.1, adversary_from=1200, adversary_width=32
+            reconstruction="l1", kl=2e-7, adversary=0.3, adversary_from=1000, adversary_width=32
         ),
     ),
     "nano-lifm": _nano(

@@ -30,7 +30,7 @@ def state_of(patient: PhantomPatient, view: View, beats: Cycle) -> State:
     """Geometry, rigid drift and speckle phase of every frame."""
     heart, sigma = patient.ventricle, beats.sigma
     rest = beats.respiration
-    rocking = patient.rocking * sigma
+    rocking = patient.rocking * patient.ef / 60 * sigma
     drift = np.stack(
         [
             0.25 * patient.respiration * rest + 0.8 * rocking * (view is View.A4C),

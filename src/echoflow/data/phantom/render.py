@@ -25,7 +25,7 @@ WAVENUMBER = 10.5  # rad of speckle phase per mm along the beam
 LOOKS = 3  # compounded intensities
 LOOK_STEP = 4.0  # rad of phase field between looks: independent after the beam
 NOISE_FRAMES = 6
-LEAFLET = 10 ** (-14 / 20)  # amplitude of a valve leaflet
+LEAFLET = 10 ** (-11 / 20)  # amplitude of a valve leaflet
 TAPS = 3, 4  # half widths of the axial and lateral kernels
 
 
