@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from echoflow import __version__
-from echoflow.cli import data, evaluation, generation, interop, models, training
+from echoflow.cli import encode, evaluation, generation, interop, models, phantom, training
 from echoflow.cli.failures import explain
 
 app = typer.Typer(
@@ -31,8 +31,8 @@ for verb in (
     generation.synthesise,
     generation.animate,
     evaluation.evaluate,
-    data.phantom,
-    data.encode,
+    phantom.phantom,
+    encode.encode,
     training.train,
     models.models,
     interop.import_,

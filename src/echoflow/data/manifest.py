@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from echoflow.data.findings import Finding
 from echoflow.data.table import Row, read_rows
 from echoflow.files import atomic_file
 from echoflow.types import InputError, Record, Split, View
@@ -36,6 +37,8 @@ TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 TRACING_ROWS = 21  # the long axis and 20 chords; files with more repeat a tracing
 
 Tracings = Mapping[str, Mapping[int, np.ndarray]]
+Outlines = Mapping[str, Mapping[int, np.ndarray]]
+LabelMaps = Mapping[str, Mapping[int, str]]
 Extras = Mapping[str, Mapping[str, str]]
 
 
@@ -45,13 +48,18 @@ class Manifest:
 
     A tracing is (21, 4) float64 `x1, y1, x2, y2` in pixels: the long axis from apex to base, then
     20 chords across it. A few real ones are shorter. Which of two frames is end-diastole does not
-    follow from their order: compare areas.
+    follow from their order: compare areas. Datasets that trace otherwise have `outlines`, uid ->
+    frame -> polygon (n, 2) `x, y`, or `label_maps`, uid -> frame -> file under the root.
+    `findings` says what was wrong; videos that had to be left out are named there alone.
     """
 
     root: Path
     records: tuple[Record, ...]
     extras: Extras = field(default_factory=dict)
     tracings: Tracings = field(default_factory=dict)
+    outlines: Outlines = field(default_factory=dict)
+    label_maps: LabelMaps = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def read(cls, root: str | Path, source: str = "echonet-dynamic") -> Manifest:
