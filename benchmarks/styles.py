@@ -1,0 +1,150 @@
+"""The released block style (v1) against our own (v2), trained alike on the phantom.
+
+Usage: python benchmarks/styles.py --latents FOLDER [--task image|video|both] [--steps 400]
+[--batch 8] [--seeds 3]. FOLDER comes from `echoflow encode` on a phantom dataset. Same width,
+depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the table
+has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from where import where
+
+from echoflow.data.clips import AnatomySource, ClipSource, Source
+from echoflow.data.shards import Latents
+from echoflow.files import atomic_file
+from echoflow.networks import zoo
+from echoflow.networks.dit import FMiTConfig, FMvTConfig
+from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
+from echoflow.networks.rows import Config
+from echoflow.training.fit import fit
+from echoflow.training.generation import FlowTask
+from echoflow.training.recipes import Engine, Recipe, named
+from echoflow.types import Batch, Split
+
+FRAMES = 32
+IMAGE: dict[str, Config] = {
+    "v1, as released": FMiTv1Config(4, 28, 4, 128, 6, 4),
+    "v2": FMiTConfig(4, 28, 4, 128, 6, 4),
+    "v2, preconditioned": FMiTConfig(4, 28, 4, 128, 6, 4, preconditioned=True),
+}
+VIDEO: dict[str, Config] = {
+    "v1, as released": FMvTv1Config(4, (28, 28), FRAMES, (2, 4, 4), 128, 7, 4),
+    "v1, heads merged in order": FMvTv1Config(
+        4, (28, 28), FRAMES, (2, 4, 4), 128, 7, 4, scrambled_heads=False
+    ),
+    "v2": FMvTConfig(4, 28, FRAMES, (2, 4, 4), 128, 7, 4),
+    "v2, preconditioned": FMvTConfig(4, 28, FRAMES, (2, 4, 4), 128, 7, 4, preconditioned=True),
+}
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Configs that train on one source, and the batches they are measured on."""
+
+    name: str
+    configs: dict[str, Config]
+    recipe: Recipe
+    source: Source
+    held_out: list[Batch]
+
+
+def contests(latents: Path, wanted: str) -> list[Contest]:
+    train, held = (Latents.read(latents, split) for split in (Split.TRAIN, Split.VAL))
+
+    def image(part: Latents) -> Source:
+        return AnatomySource(part, sampled=False)
+
+    def video(part: Latents) -> Source:
+        return ClipSource(part, FRAMES, "first", False)
+
+    found = [
+        Contest("image", IMAGE, named("nano-lifm"), image(train), fixed(image(held), 64)),
+        Contest("video", VIDEO, named("nano-lvfm"), video(train), fixed(video(held), 16)),
+    ]
+    return [contest for contest in found if wanted in (contest.name, "both")]
+
+
+def fixed(source: Source, batch: int, batches: int = 4) -> list[Batch]:
+    """The same held-out examples for everybody."""
+    rng = np.random.default_rng(0)
+    index = np.random.default_rng(1).permutation(len(source))[: batch * batches]
+    return [source.batch(part, rng) for part in np.array_split(index, batches)]
+
+
+def trained(contest: Contest, config: Config, engine: Engine) -> dict[str, float]:
+    """The held-out losses of the averaged weights at the end of one run."""
+    torch.manual_seed(engine.seed)
+    recipe = contest.recipe.model_copy(update={"engine": engine})
+    task = FlowTask(zoo.build(config), recipe.flow, contest.held_out)
+    last: dict[str, float] = {}
+
+    def keep(step: int, logs: dict[str, float]) -> None:
+        last.update(logs)
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(task, contest.source, recipe, Path(folder) / "run", progress=keep)
+    return {key: value for key, value in last.items() if key.startswith("val/")}
+
+
+def row(contest: Contest, name: str, config: Config, engines: list[Engine]) -> dict[str, object]:
+    losses = [trained(contest, config, engine) for engine in engines]
+    values = [loss["val/loss"] for loss in losses]
+    size = sum(p.numel() for p in zoo.build(config).parameters())
+    found: dict[str, object] = {
+        "task": contest.name,
+        "style": name,
+        "parameters": size,
+        "loss": round(statistics.mean(values), 4),
+        "sd": round(statistics.stdev(values), 4) if len(values) > 1 else None,
+        "losses": [round(value, 4) for value in values],
+    }
+    if contest.name == "video":
+        found["worse with a wrong EF"] = round(statistics.mean(x["val/ef"] for x in losses), 4)
+    print(" ".join(f"{value!s:>26s}" for value in found.values()), flush=True)
+    return found
+
+
+def engines(args: argparse.Namespace, batch: int) -> list[Engine]:
+    """One per seed."""
+    return [
+        Engine(
+            steps=args.steps, batch=batch, lr=args.lr, warmup=50, decay=0.35, ema=0.99, seed=seed,
+            validate_every=args.steps, checkpoint_every=args.steps, compile=args.compile,
+        )
+        for seed in range(args.seeds)
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latents", type=Path, required=True)
+    parser.add_argument("--task", choices=("image", "video", "both"), default="both")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/styles.json"))
+    args = parser.parse_args()
+    rows = [
+        row(contest, name, config, engines(args, contest.recipe.engine.batch))
+        for contest in contests(args.latents, args.task)
+        for name, config in contest.configs.items()
+    ]
+    settings = {key: getattr(args, key) for key in ("steps", "seeds", "lr", "compile")}
+    card = {**where(), **settings, "rows": rows}
+    with atomic_file(args.out) as work:
+        work.write_text(json.dumps(card, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
