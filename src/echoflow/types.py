@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from enum import EnumMeta, IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -28,19 +28,40 @@ class InputError(ValueError):
     """Something the user gave is wrong: the message says what, what is allowed and what to do."""
 
 
-class View(IntEnum):
-    """Standard views; the value is the class index of the released models."""
+class _Classes(EnumMeta):
+    """Iterates over, and counts, the views that models have a class for: all but `OTHER`."""
 
+    def __iter__(cls) -> Iterator[Any]:
+        members: Iterator[Any] = super().__iter__()
+        return (view for view in members if view.value >= 0)
+
+    def __len__(cls) -> int:
+        return sum(1 for _ in cls)
+
+
+class View(IntEnum, metaclass=_Classes):
+    """Standard views; the value is the class index of the released models.
+
+    `OTHER` is any view that they have no class for, or one that is not known. Its index is the
+    null of a `Condition`, so autoencoders train on such videos and generators take them as
+    unconditional. It is no choice where a view is asked for.
+    """
+
+    OTHER = -1
     A4C = 0
     PSAX = 1
     PLAX = 2
 
     @classmethod
-    def parse(cls, name: str | int | View) -> View:
-        """View from its name (any case) or class index; `InputError` offers the nearest names."""
+    def parse(cls, name: str | int | View, other: bool = False) -> View:
+        """View from its name (any case) or class index; `InputError` offers the nearest names.
+
+        Where recorded videos are listed, `OTHER` counts too (`other=True`).
+        """
+        views = [*cls, *([cls.OTHER] if other else [])]
         if isinstance(name, int):
-            return cls(choose(name, [v.value for v in cls], "view index"))
-        return cls[choose(name.upper(), [v.name for v in cls], "view")]
+            return cls(choose(int(name), [v.value for v in views], "view index"))
+        return cls[choose(name.upper(), [v.name for v in views], "view")]
 
 
 class Split(StrEnum):
