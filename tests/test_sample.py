@@ -98,6 +98,31 @@ def test_partly_noised_start_is_the_corrupted_start(process: Process) -> None:
     torch.testing.assert_close(end, tail)
 
 
+@pytest.mark.parametrize("solver", STEPS)
+def test_every_time_of_a_sample_is_prepared(process: Process, solver: str) -> None:
+    """A network that can prepare is told all times at once, and is asked for no others."""
+
+    class Patient:
+        def __call__(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
+            raise AssertionError("a network that can be prepared is not called plainly")
+
+        def prepare(self, cond: Condition, times: Tensor):
+            known = times.tolist()
+
+            def field(x: Tensor, t: Tensor) -> Tensor:
+                assert set(t.tolist()) <= set(known)
+                asked.extend(t.tolist())
+                return torch.zeros_like(x)
+
+            assert len(known) == 5
+            return field
+
+    asked: list[float] = []
+    cond = Condition(ef=torch.tensor([50.0]))
+    sample(Patient(), process, cond, (1, 2, 2), [0], SamplingPlan(5, solver, scale=2.0))
+    assert len(set(asked)) == 5
+
+
 def test_longer_videos_are_sampled_in_windows(process: Process) -> None:
     lengths, net = [], network(process, gaussian(process))
 

@@ -12,7 +12,7 @@ so everything in `sampling` is written once, for both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
@@ -55,8 +55,11 @@ class Process(Protocol):
         """Sampling times t_max ... 0: float64, `steps` intervals, so `steps` + 1 values."""
         ...
 
-    def field(self, net: Network, cond: Condition) -> Field:
-        """The probability-flow velocity of a network under one condition."""
+    def field(self, net: Network, cond: Condition, times: Sequence[float] = ()) -> Field:
+        """The probability-flow velocity of a network under one condition.
+
+        What the network needs at `times`, the ones that will be asked, is computed at once.
+        """
         ...
 
     def denoised(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
@@ -72,12 +75,14 @@ class Process(Protocol):
 class Preparable(Protocol):
     """A network that computes once per sample what does not change over the sampling steps."""
 
-    def prepare(self, cond: Condition) -> Field: ...
+    def prepare(self, cond: Condition, times: Tensor) -> Field: ...
 
 
-def bound(net: Network, cond: Condition) -> Field:
-    """A network under one condition, prepared if it can be."""
-    return net.prepare(cond) if isinstance(net, Preparable) else lambda x, t: net(x, t, cond)
+def bound(net: Network, cond: Condition, times: Tensor) -> Field:
+    """A network under one condition, prepared for `times` (n,) if it can be."""
+    if isinstance(net, Preparable):
+        return net.prepare(cond, times)
+    return lambda x, t: net(x, t, cond)
 
 
 def corrupt(process: Process, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -119,8 +124,8 @@ class RectifiedFlow:
     def grid(self, steps: int) -> Tensor:
         return self._shifted(torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64))
 
-    def field(self, net: Network, cond: Condition) -> Field:
-        call = bound(net, cond)
+    def field(self, net: Network, cond: Condition, times: Sequence[float] = ()) -> Field:
+        call = bound(net, cond, torch.tensor(times, dtype=torch.float32))
         return lambda x, t: call(x, t).to(x.dtype)
 
     def denoised(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
@@ -179,10 +184,12 @@ class EDM:
         grid[0] = self.sigma_max
         return grid
 
-    def field(self, net: Network, cond: Condition) -> Field:
+    def field(self, net: Network, cond: Condition, times: Sequence[float] = ()) -> Field:
+        call = bound(net, cond, _c_noise(torch.tensor(times, dtype=torch.float32)))
+
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             scale = self._scale(over(t, x))
-            f = self._raw(net, x, t, cond).to(x.dtype)
+            f = call(x / scale, _c_noise(t)).to(x.dtype)
             return over(t, x) / scale**2 * x - self.sigma_data / scale * f
 
         return velocity
@@ -206,7 +213,12 @@ class EDM:
         return (t**2 + self.sigma_data**2).sqrt()
 
     def _raw(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        return net(x / self._scale(over(t, x)), t.clamp(min=1e-20).log() / 4, cond)
+        return net(x / self._scale(over(t, x)), _c_noise(t), cond)
+
+
+def _c_noise(t: Tensor) -> Tensor:
+    """ln(t) / 4, what a network of EDM is told of t."""
+    return t.clamp(min=1e-20).log() / 4
 
 
 def normal_quantile(u: Tensor) -> Tensor:

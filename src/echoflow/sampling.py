@@ -49,12 +49,20 @@ def guided(cond: Field, negative: Field, scale: float) -> Field:
 
 
 def guided_at_once(
-    process: Process, net: Network, cond: Condition, negative: Condition, scale: float
+    process: Process,
+    net: Network,
+    cond: Condition,
+    negative: Condition,
+    scale: float,
+    times: Sequence[float] = (),
 ) -> Field:
-    """`guided`, with both branches in one call of the network on twice the batch."""
+    """`guided`, with both branches in one call of the network on twice the batch.
+
+    What the network needs at `times` is computed at once.
+    """
     if scale in (0, 1):
-        return process.field(net, cond if scale == 1 else negative)
-    both = process.field(net, Condition.cat([negative, cond]))
+        return process.field(net, cond if scale == 1 else negative, times)
+    both = process.field(net, Condition.cat([negative, cond]), times)
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         v, v_cond = both(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
@@ -303,7 +311,8 @@ def sample(
     grid = process.grid(plan.steps)
     noise = noise_like(shape, seeds).to(device)
     x = begin(process, noise, grid[plan.start_index].item(), start)
-    field = guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale)
+    times = grid[plan.start_index : -1].tolist()
+    field = guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale, times)
     if frames is not None and shape[1] != frames:
         if cond.lowres is not None:
             raise InputError("a lowres condition covers one window; sample one window at a time.")
