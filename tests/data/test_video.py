@@ -194,6 +194,23 @@ def test_truncated_mp4_is_refused(tmp_path):
         read_gray(tmp_path / "cut.mp4")
 
 
+def test_pictures_of_several_sizes_are_refused(tmp_path):
+    first, second = (Image.fromarray(echo(1, size, size)[0]) for size in (16, 24))
+    first.save(tmp_path / "pages.tiff", save_all=True, append_images=[second])
+    with pytest.raises(InputError, match="pictures of several sizes"):
+        read_gray(tmp_path / "pages.tiff")
+
+
+def test_a_header_that_counts_too_few_frames_is_not_believed(tmp_path):
+    """The number of frames in an AVI header is a hint: what is there is read, all of it."""
+    data = bytearray(encode(echo(20), 25, ".avi"))
+    for tag, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
+        at = data.index(tag) + offset
+        data[at : at + 4] = (3).to_bytes(4, "little")
+    (tmp_path / "more.avi").write_bytes(data)
+    assert read_gray(tmp_path / "more.avi")[0].shape == (20, 112, 112)
+
+
 @pytest.mark.parametrize(
     "video",
     [

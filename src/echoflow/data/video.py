@@ -1,7 +1,6 @@
 """Reading and writing grey videos, GIFs and images.
 
-Reading takes the luma plane as the decoder leaves it, several times faster than a colour conversion
-and, for grey material, the same pixels. PyAV and Pillow are imported when first used.
+Streams are decoded by `luma`, images by Pillow, which like PyAV is imported when first used.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from echoflow.data.luma import FULL_RANGE, NEUTRAL, Gray, gray_of_rgb, read_stream, truncated
 from echoflow.files import atomic_file
 from echoflow.types import InputError, choose
 
@@ -22,23 +22,12 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import OutputContainer
 
-Gray = Literal["luma", "mean", "keep"]
-
 GRAYS = ("luma", "mean", "keep")
 WRITABLE = (".avi", ".mp4", ".gif")
 IMAGES = (".gif", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
 STILL_FPS = 1.0  # what a single image reports as its frame rate
 
-_PLANAR = ("gray", "yuv4", "yuvj4", "yuva4")
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG: luma 0..255, not 16..235
-_NEUTRAL = 128  # chroma of grey
-_EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
-_THIRD = np.rint(np.arange(3 * 255 + 1) / 3).astype(np.uint8)
-# BT.601 luma in 16-bit fixed point, as JPEG defines it
-_RED = np.arange(256, dtype=np.uint32) * 19595 + 0x8000  # rounds
-_GREEN = np.arange(256, dtype=np.uint32) * 38470
-_BLUE = np.arange(256, dtype=np.uint32) * 7471
 _COMPRESS = np.rint(np.arange(256) * 219 / 255 + 16).astype(np.uint8)
 
 
@@ -55,11 +44,11 @@ def read_gray(path: str | Path, gray: Gray = "luma") -> tuple[np.ndarray, float]
         raise InputError(f"{path} is a folder; give one video or image file.")
     if not path.is_file():
         raise InputError(f"there is no file {path}; check the name.")
-    read = _read_image if path.suffix.lower() in IMAGES else _read_stream
-    frames, fps = read(path, gray)
-    if not frames:
+    read = _read_image if path.suffix.lower() in IMAGES else read_stream
+    video, fps = read(path, gray)
+    if not len(video):
         raise InputError(f"{path} holds no frames; give a video with at least one.")
-    return np.stack(frames), fps
+    return video, fps
 
 
 def write_video(path: str | Path, video: np.ndarray, fps: float | Fraction) -> None:
@@ -112,76 +101,7 @@ def probe(path: str | Path) -> tuple[int, int, int, float]:
     return frames, height, width, fps
 
 
-def _read_stream(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
-    import av
-
-    frames: list[np.ndarray] = []
-    packets = declared = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path} has no picture in it; give a video or image file.")
-            stream = container.streams.video[0]
-            declared = stream.frames
-            rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-            fps = float(rate) if rate else 0.0
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                frames.extend(_gray(frame, gray) for frame in packet.decode())
-    except av.FFmpegError as error:
-        if not packets:
-            raise InputError(
-                f"{path} is not a video that can be read ({error.strerror}); "
-                f"give one of {', '.join(VIDEOS + IMAGES)}."
-            ) from error
-        raise _truncated(path, len(frames), declared) from error
-    if packets < declared:
-        raise _truncated(path, len(frames), declared)
-    if frames and fps <= 0:
-        raise InputError(f"{path} does not say its frame rate; write it again with one.")
-    return frames, fps
-
-
-def _truncated(path: Path, decoded: int, declared: int) -> InputError:
-    of = f" of {declared}" if declared else ""
-    return InputError(
-        f"{path} is damaged or truncated: {decoded}{of} frames could be decoded; copy it again."
-    )
-
-
-def _gray(frame: VideoFrame, gray: Gray) -> np.ndarray:
-    name = frame.format.name
-    planar = name.startswith(_PLANAR) and frame.format.components[0].bits == 8
-    if not planar or gray == "keep" or (gray == "mean" and not _neutral(frame)):
-        return _gray_of_rgb(frame.to_ndarray(format="rgb24"), gray)
-    luma = _plane(frame.planes[0])
-    full = name.startswith(("gray", "yuvj")) or frame.color_range == _FULL_RANGE
-    return luma.copy() if full else _EXPAND[luma]
-
-
-def _neutral(frame: VideoFrame) -> bool:
-    """Whether a planar frame has no colour: then all three channels equal the luma."""
-    return all((_plane(plane) == _NEUTRAL).all() for plane in frame.planes[1:3])
-
-
-def _plane(plane: Any) -> np.ndarray:
-    """A view (h, w) of the samples of a plane, without the padding of its lines."""
-    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
-        : plane.height, : plane.width
-    ]
-
-
-def _gray_of_rgb(rgb: np.ndarray, gray: Gray) -> np.ndarray:
-    """(h, w, 3) -> (h, w), or unchanged for "keep"; equal channels stay exactly as they are."""
-    if gray == "keep":
-        return rgb
-    red, green, blue = (rgb[..., channel] for channel in range(3))
-    if gray == "mean":
-        return _THIRD[red.astype(np.uint16) + green + blue]
-    return ((_RED[red] + _GREEN[green] + _BLUE[blue]) >> 16).astype(np.uint8)
-
-
-def _read_image(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
+def _read_image(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
     from PIL import Image
 
     frames: list[np.ndarray] = []
@@ -189,17 +109,18 @@ def _read_image(path: Path, gray: Gray) -> tuple[list[np.ndarray], float]:
     try:
         with Image.open(path) as image:
             for picture in _pictures(image):
-                frames.append(_gray_of_rgb(_rgb(picture), gray))
+                frames.append(gray_of_rgb(_rgb(picture), gray))
                 delays.append(float(picture.info.get("duration", 0)) or 100.0)
     except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:
         if not frames:
             raise InputError(f"{path} is not an image that can be read; copy it again.") from error
-        raise _truncated(path, len(frames), 0) from error
+        raise truncated(path, len(frames), 0) from error
+    if len({frame.shape for frame in frames}) > 1:
+        raise InputError(f"{path} holds pictures of several sizes; give one file for each.")
     if len(frames) < 2:
-        return frames, STILL_FPS
+        return np.array(frames), STILL_FPS
     repeats = _repeats(np.array(delays))
-    shown = [frame for frame, n in zip(frames, repeats, strict=True) for _ in range(n)]
-    return shown, 1000 * len(shown) / sum(delays)
+    return np.repeat(frames, repeats, axis=0), 1000 * int(repeats.sum()) / sum(delays)
 
 
 def _repeats(delays: np.ndarray) -> np.ndarray:
@@ -262,7 +183,7 @@ def _encode_stream(
         stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         if pixels.startswith("yuvj"):
-            stream.codec_context.color_range = _FULL_RANGE
+            stream.codec_context.color_range = FULL_RANGE
             stream.codec_context.qmin = stream.codec_context.qmax = 1
         for index, picture in enumerate(video):
             frame = _frame(picture, levels, pixels)
@@ -283,7 +204,7 @@ def _frame(picture: np.ndarray, levels: np.ndarray | None, pixels: str) -> Video
 
     if picture.ndim == 3:
         return VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(
-            format=pixels, dst_color_range=_FULL_RANGE if pixels.startswith("yuvj") else 1
+            format=pixels, dst_color_range=FULL_RANGE if pixels.startswith("yuvj") else 1
         )
     height, width = picture.shape
     frame = VideoFrame(width, height, pixels)
@@ -294,7 +215,7 @@ def _frame(picture: np.ndarray, levels: np.ndarray | None, pixels: str) -> Video
         grey = np.pad(grey, ((0, 0), (0, luma.line_size - width)))
     luma.update(grey.tobytes())
     for plane in chroma:
-        plane.update(bytes([_NEUTRAL]) * plane.buffer_size)
+        plane.update(bytes([NEUTRAL]) * plane.buffer_size)
     return frame
 
 
