@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from where import where
 
-from echoflow.data.masks import mask_volume, tracing_volume
 from echoflow.data.phantom import COHORTS, PhantomPatient, Truth
 from echoflow.data.phantom.clip import ANATOMY, beats_of, state_of
 from echoflow.data.phantom.truth import cavity_masks, truth_of
 from echoflow.data.phantom.views import build_scene
+from echoflow.data.volumes import mask_volume, tracing_volume
 from echoflow.types import View
 
 

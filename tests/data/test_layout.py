@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoflow.data.masks import mask_ef, traced_ed_es, tracing_mask, tracing_volume
+from echoflow.data.masks import traced_ed_es, tracing_mask
 from echoflow.data.phantom import PhantomClip, PhantomPatient
 from echoflow.data.phantom.layout import read_truth, truth_path, write_dynamic
 from echoflow.data.prepare import load_clip
 from echoflow.data.sources import open_source
+from echoflow.data.volumes import mask_ef, tracing_volume
 from echoflow.types import InputError, View
 
 

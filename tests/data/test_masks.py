@@ -14,14 +14,11 @@ from echoflow.data.masks import (
     ed_es,
     fill_polygon,
     latent_mask,
-    mask_ef,
-    mask_length,
     mask_tracing,
-    mask_volume,
     traced_ed_es,
     tracing_mask,
-    tracing_volume,
 )
+from echoflow.data.volumes import mask_ef, mask_length, mask_volume, tracing_volume
 from echoflow.types import InputError
 
 

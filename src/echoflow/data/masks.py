@@ -1,13 +1,12 @@
-"""The left ventricle as a pixel mask, as traced lines, and as a volume.
+"""The left ventricle as a pixel mask and as traced lines.
 
 A tracing is (21, 4) `x1, y1, x2, y2` in pixels: row 0 the long axis from apex to base, rows 1..20
 chords across it. Pixel (row i, column j) has its centre at x = j, y = i, as in EchoNet-Dynamic.
-Volumes come from the method of disks (modified Simpson) in one plane: 20 disks of equal height.
+Lines come from cutting a mask into 20 disks of equal height, as the method of disks wants them.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,46 +59,23 @@ def fill_polygon(x: np.ndarray, y: np.ndarray, height: int, width: int) -> np.nd
     return mask
 
 
-def tracing_volume(tracing: np.ndarray, mm_per_px: float = 1.0) -> float:
-    """Volume by 20 disks from a tracing: mL if `mm_per_px` is given, else 1e-3 px^3."""
-    lines = np.asarray(tracing, float)
-    lengths = np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1])
-    disks = math.pi / 4 * np.square(lengths[1 : 1 + DISKS])
-    return float(disks.mean() * lengths[0] * mm_per_px**3 / 1000)
-
-
-def mask_volume(mask: np.ndarray, mm_per_px: float = 1.0) -> float:
-    """Volume by 20 disks along the principal axis of a mask (h, w); 0 for an empty one."""
-    disks = _disks(mask)
-    if disks is None:
-        return 0.0
-    volume = math.pi / 4 * np.square(disks.widths).mean() * disks.length
-    return float(volume * mm_per_px**3 / 1000)
-
-
-def mask_length(mask: np.ndarray, mm_per_px: float = 1.0) -> float:
-    """Extent along the principal axis: mm if `mm_per_px` is given, else px; 0 if empty."""
-    disks = _disks(mask)
-    return 0.0 if disks is None else disks.length * mm_per_px
-
-
 def mask_tracing(mask: np.ndarray) -> np.ndarray:
     """(h, w) -> (21, 4): principal axis and the chords that give every disk its area.
 
     The apex is the upper end of the axis, or its left end where the axis is nearer to horizontal
     (PLAX). The disk volume of the tracing equals that of the mask. `InputError` if empty.
     """
-    disks = _disks(mask)
-    if disks is None:
+    cut = disks(mask)
+    if cut is None:
         raise InputError("an empty mask has no tracing; give one with a ventricle in it.")
-    across = np.array([-disks.axis[1], disks.axis[0]])
+    across = np.array([-cut.axis[1], cut.axis[0]])
     if across[0] < 0:  # chords run from left to right
         across = -across
-    levels = (np.arange(DISKS) + 0.5) / DISKS * disks.length
-    centres = disks.apex + levels[:, None] * disks.axis + disks.offsets[:, None] * across
-    half = disks.widths[:, None] / 2 * across
-    base = disks.apex + disks.length * disks.axis
-    axis = np.concatenate([disks.apex, base])[None]
+    levels = (np.arange(DISKS) + 0.5) / DISKS * cut.length
+    centres = cut.apex + levels[:, None] * cut.axis + cut.offsets[:, None] * across
+    half = cut.widths[:, None] / 2 * across
+    base = cut.apex + cut.length * cut.axis
+    axis = np.concatenate([cut.apex, base])[None]
     return np.concatenate([axis, np.concatenate([centres - half, centres + half], axis=1)])
 
 
@@ -119,14 +95,6 @@ def traced_ed_es(frames: dict[int, np.ndarray]) -> tuple[int, int]:
     numbers = sorted(frames)
     ed, es = ed_es(np.array([area(tracing_mask(frames[n])) for n in numbers]))
     return numbers[ed], numbers[es]
-
-
-def mask_ef(masks: np.ndarray) -> float:
-    """EF in percent from masks (t, h, w): largest and smallest 20-disk volume."""
-    volumes = np.array([mask_volume(mask) for mask in masks])
-    if not volumes.max() > 0:
-        raise InputError("every mask is empty; an ejection fraction needs a ventricle.")
-    return float(100 * (1 - volumes.min() / volumes.max()))
 
 
 def check_mask(mask: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:
@@ -159,8 +127,8 @@ def latent_mask(mask: np.ndarray | Tensor, height: int, width: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Disks:
-    """A mask cut across its principal axis. Points are (x, y) px; `axis` points to the base."""
+class Disks:
+    """A mask cut across its principal axis. Points are (x, y); `axis` points to the base."""
 
     apex: np.ndarray
     axis: np.ndarray
@@ -169,25 +137,30 @@ class _Disks:
     offsets: np.ndarray  # (20,) mean distance of the disk from the axis
 
 
-def _disks(mask: np.ndarray) -> _Disks | None:
+def disks(mask: np.ndarray, scale: tuple[float, float] = (1.0, 1.0)) -> Disks | None:
+    """A mask (h, w) in 20 disks of equal height; None for an empty one.
+
+    Lengths are in units of `scale`, the size (x, y) of a pixel: pixels where it is 1.
+    """
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return None
-    points = np.stack([columns, rows], axis=1).astype(float)
+    points = np.stack([columns, rows], axis=1) * np.array(scale)
     centre = points.mean(0)
     axis = _axis(points - centre)
     across = np.array([-axis[1], axis[0]])
     if across[0] < 0:
         across = -across
-    fine = (points[:, None] + _offsets()).reshape(-1, 2) - centre
+    steps = _offsets() * scale
+    fine = (points[:, None] + steps).reshape(-1, 2) - centre
     along, aside = fine @ axis, fine @ across
-    rim = 0.5 / _SUB
+    rim = float(np.hypot(*(axis * scale))) / (2 * _SUB)
     low, length = along.min() - rim, float(np.ptp(along) + 2 * rim)
     disk = ((along - low) / length * DISKS).astype(int).clip(0, DISKS - 1)
     count = np.bincount(disk, minlength=DISKS)
     offsets = np.bincount(disk, aside, DISKS) / np.maximum(count, 1)
-    widths = count / _SUB**2 / (length / DISKS)
-    return _Disks(centre + low * axis, axis, length, widths, offsets)
+    widths = count * (scale[0] * scale[1] / _SUB**2) / (length / DISKS)
+    return Disks(centre + low * axis, axis, length, widths, offsets)
 
 
 def _axis(points: np.ndarray) -> np.ndarray:

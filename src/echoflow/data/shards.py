@@ -184,7 +184,9 @@ def _row(clip: Clip) -> dict[str, object]:
 
 def _record(row: dict[Any, Any]) -> Record:
     row = {key: None if _missing(value) else value for key, value in row.items() if key != "shard"}
-    return Record(**{**row, "view": View.parse(row["view"], other=True), "split": Split(row["split"])})
+    return Record(
+        **{**row, "view": View.parse(row["view"], other=True), "split": Split(row["split"])}
+    )
 
 
 def _missing(value: object) -> bool:

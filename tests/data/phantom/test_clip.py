@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from echoflow.data.masks import mask_volume, tracing_mask, tracing_volume
+from echoflow.data.masks import tracing_mask
 from echoflow.data.phantom import COHORTS, PhantomClip, PhantomDataset, PhantomPatient
+from echoflow.data.volumes import mask_volume, tracing_volume
 from echoflow.types import InputError, View
 
 
