@@ -1,19 +1,36 @@
 """Datasets on disk: independent samples, replaced rejections, honest columns, nothing half done."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
+from huggingface_hub import DatasetCard
+from published import write_release
 from tiny_engine import FRAMES, RADIUS, SIDE, disc, disc_mask, embed, engine
 
 from echoflow.data.manifest import Manifest
 from echoflow.data.masks import area, tracing_mask
 from echoflow.data.video import read_gray
+from echoflow.files import sha256
 from echoflow.metrics.clinical import dice, regression
+from echoflow.pipeline import weights_folder
 from echoflow.privacy import Gallery, PrivacyFilter
-from echoflow.synthesis import DatasetPlan, Sample, accepted, generate, synthesise
-from echoflow.types import InputError, Split, View
+from echoflow.synthesis import (
+    DatasetPlan,
+    Origin,
+    Sample,
+    accepted,
+    check,
+    generate,
+    synthesise,
+)
+from echoflow.synthesis.dataset import traced
+from echoflow.synthesis.dropin import TOOLS
+from echoflow.types import InputError, View
 
 PLAN = DatasetPlan(n=7, batch=3)
 
@@ -75,7 +92,8 @@ def test_too_many_rejections_are_an_error_that_says_what_to_do(tmp_path: Path) -
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     root = tmp_path_factory.mktemp("synthetic") / "out"
-    return synthesise(engine(strict_tau(PLAN)), PLAN, root, disc_mask)
+    origin = Origin("tiny", {"reid": "ab" * 32}, "discs only", "owner/name")
+    return synthesise(engine(strict_tau(PLAN)), PLAN, root, disc_mask, origin=origin)
 
 
 def test_the_folder_reads_back_as_written(dataset: Manifest) -> None:
@@ -156,20 +174,90 @@ def test_a_taken_folder_is_refused_before_any_work(tmp_path: Path) -> None:
         synthesise(engine(), PLAN, tmp_path, disc_mask, lambda done, total: pytest.fail("worked"))
 
 
-def test_the_reference_reader_of_echonet_dynamic_keeps_every_video(dataset: Manifest) -> None:
-    """Suffix-less names, upper-case splits, exact header, two frames, the larger one last."""
-    rows = list(csv.DictReader((dataset.root / "FileList.csv").open()))
-    assert all("." not in row["FileName"] and row["Split"] in list(Split) for row in rows)
-    lines = list(csv.reader((dataset.root / "VolumeTracings.csv").open()))
-    assert lines[0] == ["FileName", "X1", "Y1", "X2", "Y2", "Frame"]
-    for row in rows:
-        mine = [line for line in lines if line[0] == row["FileName"] + ".avi"]
-        frames = [int(line[5]) for line in mine]
-        first, last = frames[0], frames[-1]
-        assert frames == [first] * 21 + [last] * 21
-        masks = [
-            tracing_mask(np.array(part, float))
-            for part in ([line[1:5] for line in mine[:21]], [line[1:5] for line in mine[21:]])
-        ]
-        assert area(masks[1]) >= area(masks[0])
-        assert (dataset.root / "Videos" / f"{row['FileName']}.avi").is_file()
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_tools_of_the_field_keep_every_video(dataset: Manifest, tool: str) -> None:
+    pairs = [pair for split in ("TRAIN", "TEST") for pair in TOOLS[tool](dataset.root, split)]
+    assert len(pairs) == len(dataset.records)
+    for pair in pairs:
+        es, ed = (area(tracing_mask(lines)) for lines in pair.frames.values())
+        assert ed >= es > 0
+    assert check(dataset).faults == ()
+
+
+def test_a_dataset_that_a_tool_would_misread_is_not_called_done(tmp_path: Path) -> None:
+    tiny = engine()
+    measured = iter([50.0, float("nan")])
+    tiny.regressor = lambda video: torch.tensor([next(measured)])
+    with pytest.raises(InputError, match=r"no drop-in for any tool: sample_000001_00 has no EF"):
+        synthesise(tiny, DatasetPlan(n=2), tmp_path / "out", disc_mask)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tracings_of_a_heart_that_stands_still_or_is_not_seen() -> None:
+    still = np.repeat(disc(9)[None], 5, 0)
+    assert list(traced(still, disc(5))) == [0, 4]
+    unseen = traced(np.zeros_like(still), disc(30))
+    assert list(unseen) == [0, 4]
+    assert area(tracing_mask(unseen[4])) == pytest.approx(disc(30).sum(), rel=0.1)
+    late = np.zeros_like(still)
+    late[4] = disc(9)
+    assert {n: len(lines) for n, lines in traced(late, disc(5)).items()} == {4: 21, 0: 21}
+
+
+# ---- the card -----------------------------------------------------------------------------------
+
+
+def test_the_card_says_what_a_reader_must_know(dataset: Manifest) -> None:
+    card = DatasetCard.load(dataset.root / "README.md")
+    header = card.data.to_dict()
+    assert header["size_categories"] == "n<1K"
+    assert header["configs"] == [{"config_name": "default", "data_files": "manifest.parquet"}]
+    told = json.loads((dataset.root / "dataset.json").read_text())
+    rejected, tau = told["rejected"], told["tau"]["all"]
+    rate = 100 * rejected / (rejected + 7)
+    for line in (
+        "| videos | 7 |",
+        "| split TRAIN | 5 |",
+        "| `reid` | `" + "ab" * 8 + "` |",
+        "Weights tiny, converted from owner/name.",
+        "Discs only.",
+        f"privacy threshold tau: all {tau:.4f}",
+        f"rejection rate: {rate:.1f} % ({rejected} of {rejected + 7} hearts)",
+        "| HReynaud/echonet | 5 TRAIN, 2 TEST |",
+        "use `--frames 8 --period 1`",
+    ):
+        assert line in card.content
+    assert "nan" not in card.content.lower()
+
+
+def test_the_parquet_manifest_has_the_same_rows_with_types(dataset: Manifest) -> None:
+    rows = pq.read_table(dataset.root / "manifest.parquet").to_pylist()
+    assert [row["uid"] for row in rows] == [record.uid for record in dataset.records]
+    for row, record in zip(rows, dataset.records, strict=True):
+        extras = dataset.extras[record.uid]
+        assert (row["ef"], row["view"], row["split"]) == (
+            record.ef,
+            record.view.name,
+            record.split.value,
+        )
+        assert row["Seed"] == int(extras["Seed"])
+        assert row["EF_requested"] == float(extras["EF_requested"])
+        assert row["edv"] is None
+        assert row["sha256"] == sha256(dataset.video(record))
+
+
+def test_the_origin_of_the_embedded_weights() -> None:
+    origin = Origin.of("nano")
+    assert origin.weights == "nano"
+    assert "phantom" in origin.data
+    assert {"avae", "lifm", "lvfm", "reid", "ef"} <= set(origin.models)
+    weights = weights_folder("nano") / "lvfm" / "diffusion_pytorch_model.safetensors"
+    assert origin.models["lvfm"] == sha256(weights)
+
+
+def test_the_origin_of_a_release_tells_no_path(tmp_path: Path) -> None:
+    origin = Origin.of(write_release(tmp_path / "mine"))
+    assert origin.weights == "mine"
+    roles = {role.split("/")[0] for role in origin.models}
+    assert roles == {"vae", "lifm", "lvfm", "reid"}
+    assert str(tmp_path) not in str(origin)

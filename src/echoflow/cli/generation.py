@@ -76,7 +76,7 @@ def synthesise(
     check_device(device)
     setting = check_inference(inference)
     from echoflow.pipeline import load, unmeasured
-    from echoflow.synthesis import DatasetPlan
+    from echoflow.synthesis import DatasetPlan, Origin
     from echoflow.synthesis import synthesise as make
 
     masks = _masks(mask or [])
@@ -91,7 +91,7 @@ def synthesise(
         motion=_tuned(pipeline.motion, steps, guidance),
     )
     with bar("videos") as progress:
-        made = make(pipeline, plan, out, masks, progress)
+        made = make(pipeline, plan, out, masks, progress, Origin.of(weights, model or ()))
     typer.echo(f"{len(made.records)} videos in {out}")
     if pipeline.regressor is unmeasured:
         typer.echo(

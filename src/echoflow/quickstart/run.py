@@ -18,6 +18,7 @@ from echoflow.quickstart.story import Run, page, pictures
 from echoflow.synthesis import (
     Anatomy,
     DatasetPlan,
+    Origin,
     Progress,
     accepted,
     phantom_masks,
@@ -49,7 +50,8 @@ def quickstart(
             f"{weights} has no EF regressor, and quickstart measures the EF of every video; "
             "write a dataset with `echoflow synthesise --weights` instead."
         )
-    return tell(studio, out, say, progress, weights, plan or DatasetPlan(), clock)
+    origin = Origin.of(weights)
+    return tell(studio, out, say, progress, weights, plan or DatasetPlan(), clock, origin)
 
 
 def tell(
@@ -60,12 +62,13 @@ def tell(
     weights: str,
     plan: DatasetPlan,
     clock: dict[str, float],
+    origin: Origin | None = None,
 ) -> Path:
     """`quickstart` with a pipeline that is already there."""
     with new_folder(out) as work:
         say(f"Making {plan.n} videos ...")
         with _timed("dataset", clock):
-            synthesise(studio, plan, work / "dataset", progress=progress)
+            synthesise(studio, plan, work / "dataset", progress=progress, origin=origin)
         say("Sweeping the EF of one heart per view ...")
         with _timed("sweep", clock):
             hearts, swept = sweep_hearts(studio, plan)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from echoflow.data.manifest import Manifest, video_path
-from echoflow.data.masks import mask_tracing
+from echoflow.data.masks import area, mask_tracing
 from echoflow.data.video import write_video
 from echoflow.files import new_folder
-from echoflow.metrics.cavity import Finder, end_systole
+from echoflow.metrics.cavity import end_systole
+from echoflow.synthesis.datacard import facts, readme
+from echoflow.synthesis.dropin import check
 from echoflow.synthesis.masks import MaskSource, phantom_masks
+from echoflow.synthesis.origin import Origin
 from echoflow.synthesis.plan import DatasetPlan
 from echoflow.synthesis.samples import Anatomy, Engine, Sample, generate
+from echoflow.synthesis.tables import columns, write_parquet, write_rejections
 from echoflow.types import Clip, Record
 
 Progress = Callable[[int, int], None]
@@ -31,11 +34,14 @@ def synthesise(
     out: str | Path,
     masks: MaskSource | None = None,
     progress: Progress = lambda done, total: None,
+    origin: Origin | None = None,
 ) -> Manifest:
     """Writes the dataset of a plan to the new folder `out`, which appears only when it is whole.
 
-    `masks` defaults to phantom patients that no model was trained on. `InputError`: the folder is
-    taken, the disk is full, or the filter rejects `plan.patience` candidates in a row.
+    Whole means that both tools of `dropin` read it as it was meant. `masks` defaults to phantom
+    patients that no model was trained on; `origin` is what the card says of the weights.
+    `InputError`: the folder is taken, the disk is full, the filter rejects `plan.patience`
+    candidates in a row, or a tool would read something else.
     """
     plan = replace(
         plan, anatomy=plan.anatomy or engine.anatomy, motion=plan.motion or engine.motion
@@ -47,25 +53,43 @@ def synthesise(
     with new_folder(out) as work:
         for sample in generate(engine, plan, masks or phantom_masks(), rejected):
             record = _write_sample(sample, engine.fps, work)
+            found = engine.finder(sample.video, sample.anatomy.mask)
+            tracings[record.uid] = traced(found, sample.anatomy.mask)
+            extras[record.uid] = columns(sample, bool(found.any()))
             records.append(record)
-            extras[record.uid] = _columns(sample)
-            tracings[record.uid] = traced(sample.video, sample.anatomy.mask, engine.finder)
             progress(len(records), plan.n)
-        Manifest(work, tuple(records), extras, tracings).write()
-        _write_rejections(work, rejected)
-        _write_card(work, engine, plan, rejected, all(r.ef is not None for r in records))
-    return Manifest(Path(out), tuple(records), extras, tracings)
+        made = Manifest(work, tuple(records), extras, tracings)
+        _finish(made, engine, plan, rejected, origin or Origin())
+    return replace(made, root=Path(out))
 
 
-def traced(video: np.ndarray, mask: np.ndarray, finder: Finder) -> dict[int, np.ndarray]:
-    """Tracings (21, 4) of frame 0, which is end-diastole, and of end-systole.
+def _finish(
+    made: Manifest, engine: Engine, plan: DatasetPlan, rejected: list[Anatomy], origin: Origin
+) -> None:
+    """The tables, then the check of the whole folder, then the card that tells its result."""
+    made.write()
+    write_parquet(made)
+    write_rejections(made.root, rejected)
+    read = check(made)
+    read.refuse()
+    told = facts(made, engine, plan, rejected, read, origin)
+    (made.root / "dataset.json").write_text(json.dumps(told, indent=2) + "\n")
+    (made.root / "README.md").write_text(readme(told))
 
-    They follow the cavity that can be seen; the asked mask stands in where none can. The layout
-    wants two frames also of a heart that does not beat: then the second is the last one.
+
+def traced(found: np.ndarray, mask: np.ndarray) -> dict[int, np.ndarray]:
+    """Tracings (21, 4) of end-diastole and end-systole: the largest and smallest cavity (t, h, w).
+
+    They follow the cavity that was found; the asked mask (h, w) stands in where none was, in the
+    first and the last frame. The layout wants two frames also of a heart that does not beat.
     """
-    found = finder(video, mask)
-    es = end_systole(found) or len(video) - 1
-    return {frame: mask_tracing(found[frame] if found[frame].any() else mask) for frame in (0, es)}
+    areas = area(found)
+    if not areas.any():
+        return dict.fromkeys((0, len(found) - 1), mask_tracing(mask))
+    ed, es = int(areas.argmax()), end_systole(found)
+    if areas[ed] == areas[es]:
+        es = 0 if ed else len(found) - 1
+    return {n: mask_tracing(found[n] if areas[n] else found[ed]) for n in (ed, es)}
 
 
 def _write_sample(sample: Sample, fps: float, root: Path) -> Record:
@@ -90,55 +114,3 @@ def _write_sample(sample: Sample, fps: float, root: Path) -> Record:
         root / "Masks" / f"{item.name}.png"
     )
     return record
-
-
-def _columns(sample: Sample) -> dict[str, str]:
-    """What FileList.csv says beyond the columns of the layout. EF there is the relabelled one."""
-    verdict = sample.anatomy.verdict
-    return {
-        "BaseName": sample.item.base,
-        "EF_requested": f"{sample.item.ef:g}",
-        "Seed": str(sample.anatomy.seed),
-        "MotionSeed": str(sample.item.seed),
-        "Attempt": str(sample.anatomy.attempt),
-        "ReIdScore": f"{verdict.similarity:.6f}",
-        "Tau": f"{verdict.tau:.6f}",
-        "NearestTraining": verdict.nearest,
-        "Verdict": verdict.word,
-    }
-
-
-REJECTION_COLUMNS = ("BaseName", "View", "Attempt", "Seed", "ReIdScore", "Tau", "NearestTraining")
-
-
-def _write_rejections(root: Path, rejected: Sequence[Anatomy]) -> None:
-    with (root / "rejections.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(REJECTION_COLUMNS)
-        for one in sorted(rejected, key=lambda a: (a.index, a.attempt)):
-            verdict = one.verdict
-            scores = f"{verdict.similarity:.6f}", f"{verdict.tau:.6f}"
-            base = f"sample_{one.index:06d}"
-            table.writerow([base, one.view.name, one.attempt, one.seed, *scores, verdict.nearest])
-
-
-def _write_card(
-    root: Path,
-    engine: Engine,
-    plan: DatasetPlan,
-    rejected: Sequence[Anatomy],
-    relabelled: bool,
-) -> None:
-    """dataset.json: the plan and the counts, enough to make the dataset again.
-
-    `relabelled` is false where nobody could measure the EF: then its column is empty.
-    """
-    card = {
-        "plan": asdict(plan) | {"views": [view.name for view in plan.views]},
-        "fps": engine.fps,
-        "anatomies": -(-plan.n // plan.per_anatomy),
-        "rejected": len(rejected),
-        "gallery": len(engine.privacy.gallery),
-        "relabelled": relabelled,
-    }
-    (root / "dataset.json").write_text(json.dumps(card, indent=2) + "\n")
