@@ -1,11 +1,18 @@
-"""What is wrong with a dataset, and whether a video had to be left out for it."""
+"""What is wrong with a dataset, and whether a video had to be left out for it.
+
+Readers never stop at a bad row or file. The rule by which they go on: what can be known from
+elsewhere is read around (a size or a rate from the file itself, a tracing repeated, a name with a
+suffix), and what would have to be believed (a label, a split, a damaged file) leaves the video out.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from echoflow.types import InputError
 
 Kind = Literal[
     "missing-video",  # listed, but there is no such file
@@ -17,6 +24,7 @@ Kind = Literal[
     "wrong-size",  # the table and the file disagree on height or width
     "bad-cell",  # not a number where one is needed, empty where something is
     "bad-split",
+    "bad-view",
     "bad-ef",  # outside [0, 100], or end-systole larger than end-diastole
     "repeated-name",
     "outside-root",  # a path that leaves the dataset's folder
@@ -30,13 +38,19 @@ Kind = Literal[
     "frame-out-of-range",  # a traced or measured frame that the video has not
     "no-measurement",  # a measurement that the EF needs is missing
     "repeated-measurement",
+    "no-rate",  # a video whose file does not say its frames per second
+    "no-region",  # a scan that does not mark its picture, so that writing around it stays
+    "burnt-in",  # a scan said to have writing in its pictures, and nothing to cut them by
     "bad-labels",  # a label map with unknown values or another size than its image
     "reversed",  # a sequence stored from end-systole to end-diastole
     "suffix",  # a name with a suffix where the layout has none, or the other way round
     "spaces",  # spaces around or inside a name
     "byte-order-mark",
     "line-ends",  # CRLF
+    "not-in-protocol",  # a sound video that the chosen split protocol does not use
 ]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,24 @@ class Finding:
     excluded: str | None = None
 
 
+class Flaw(InputError):
+    """An error that knows its kind, so that a reader can turn it into a finding and go on.
+
+    `detail` says it in one sentence; `table` is where a user finds the line that it names, and
+    `path` the file at fault, relative to the root, if that is another than the table.
+    """
+
+    def __init__(self, kind: Kind, detail: str, table: object = "", path: str = "") -> None:
+        super().__init__(f"{table}, {detail}" if table else detail)
+        self.kind: Kind = kind
+        self.detail = detail
+        self.path = path
+
+    def found(self, table: str, excluded: str | None = None) -> Finding:
+        """The finding in file `table`, for which the video `excluded` is left out."""
+        return Finding(self.kind, self.path or table, self.detail, excluded)
+
+
 def left_out(findings: Iterable[Finding]) -> tuple[str, ...]:
     """The videos that are left out, each once, in the order they were found."""
     return tuple(dict.fromkeys(f.excluded for f in findings if f.excluded is not None))
@@ -61,3 +93,17 @@ def left_out(findings: Iterable[Finding]) -> tuple[str, ...]:
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
     """How many findings there are of each kind, the most frequent first."""
     return dict(Counter(finding.kind for finding in findings).most_common())
+
+
+def left_out_line(findings: Iterable[Finding], read: int) -> str | None:
+    """What training says of the videos it does not get; None if all `read` are all there are."""
+    findings = tuple(findings)
+    missing = len(left_out(findings))
+    if not missing:
+        return None
+    kinds = counts(f for f in findings if f.excluded is not None)
+    return (
+        f"{missing:,} of {missing + read:,} videos are left out "
+        f"({', '.join(f'{kind} {n:,}' for kind, n in kinds.items())}); "
+        "`echoflow data check` says which and why"
+    )

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from echoflow.data.findings import Finding
-from echoflow.data.table import Row, read_rows
 from echoflow.files import atomic_file
 from echoflow.types import InputError, Record, Split, View
 
@@ -50,6 +49,8 @@ class Manifest:
     20 chords across it. A few real ones are shorter. Which of two frames is end-diastole does not
     follow from their order: compare areas. Datasets that trace otherwise have `outlines`, uid ->
     frame -> polygon (n, 2) `x, y`, or `label_maps`, uid -> frame -> file under the root.
+    `backwards` names the videos whose files run from the last frame to the first; everything else
+    here, and what is read by `prepare.load_clip`, runs forwards.
     `findings` says what was wrong; videos that had to be left out are named there alone.
     """
 
@@ -59,29 +60,15 @@ class Manifest:
     tracings: Tracings = field(default_factory=dict)
     outlines: Outlines = field(default_factory=dict)
     label_maps: LabelMaps = field(default_factory=dict)
+    backwards: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
 
     @classmethod
     def read(cls, root: str | Path, source: str = "echonet-dynamic") -> Manifest:
-        """Reads `root`; without a View column every video is A4C, as in EchoNet-Dynamic.
+        """The dataset in `root`, if it is in this layout; see `readers.dynamic.read_dynamic`."""
+        from echoflow.data.readers.dynamic import read_dynamic  # which builds manifests itself
 
-        `source` names the dataset where there is no Source column. `InputError` names the file and
-        the row of a missing column, a bad cell, a repeated name or a missing video.
-        """
-        root = Path(root)
-        rows = read_rows(root / FILE_LIST, REQUIRED)
-        if not rows:
-            raise InputError(f"{root / FILE_LIST} has a header but no rows.")
-        records = tuple(_record(row, source) for row in rows)
-        refuse_repeats(records, root / FILE_LIST)
-        _refuse_missing(records, root)
-        extra = [name for name in rows[0].cells if name not in REQUIRED + OPTIONAL]
-        extras = {
-            record.uid: {name: row.cells[name] for name in extra}
-            for record, row in zip(records, rows, strict=True)
-        }
-        known = {record.uid for record in records}
-        return cls(root, records, extras if extra else {}, _read_tracings(root, known))
+        return read_dynamic(root, source)
 
     def write(self) -> None:
         """Writes both tables under `root`; the videos must already be there."""
@@ -114,7 +101,7 @@ def write_file_list(root: str | Path, records: Iterable[Record], extras: Extras)
         table.writerow([*REQUIRED, *OPTIONAL, *names])
         for record in records:
             further = extras.get(record.uid, {})
-            table.writerow([*_cells(record), *(further.get(name, "") for name in names)])
+            table.writerow([*_cells(record), *(_one_line(further.get(name, "")) for name in names)])
 
 
 def write_tracings(root: str | Path, tracings: Tracings) -> None:
@@ -150,68 +137,12 @@ def _cells(record: Record) -> list[str]:
     ]
 
 
+def _one_line(text: str) -> str:
+    """A row is a line, for every reader of such tables."""
+    return " ".join(text.splitlines())
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return ""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def _record(row: Row, source: str) -> Record:
-    uid = row.text("FileName").removesuffix(".avi")
-    row.text("Split")
-    return Record(
-        uid=uid,
-        path=video_path(uid),
-        source=row.maybe("Source") or source,
-        view=row.view(),
-        split=row.split(),
-        patient=row.maybe("Patient"),
-        fps=row.number("FPS", 1e-3),
-        frames=row.whole("NumberOfFrames", 1),
-        height=row.whole("FrameHeight", 1),
-        width=row.whole("FrameWidth", 1),
-        ef=row.ef(),
-        edv=row.maybe_number("EDV"),
-        esv=row.maybe_number("ESV"),
-    )
-
-
-def refuse_repeats(records: Iterable[Record], path: Path) -> None:
-    """`InputError` if two records have one name."""
-    seen: set[str] = set()
-    for record in records:
-        if record.uid in seen:
-            raise InputError(f"{path} lists {record.uid} twice; each video needs one row.")
-        seen.add(record.uid)
-
-
-def _refuse_missing(records: tuple[Record, ...], root: Path) -> None:
-    folder = root / VIDEOS
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {VIDEOS} in {root}; is it a dataset folder?")
-    there = {path.name for path in folder.iterdir()}
-    absent = [record.path for record in records if Path(record.path).name not in there]
-    if absent:
-        raise InputError(
-            f"{len(absent)} of {len(records)} videos in {root / FILE_LIST} are missing, the first "
-            f"is {absent[0]}; copy them there or remove their rows."
-        )
-
-
-def _read_tracings(root: Path, known: set[str]) -> dict[str, dict[int, np.ndarray]]:
-    """uid -> frame -> the first 21 lines; rows of videos that are not listed are passed over."""
-    path = root / TRACINGS
-    if not path.is_file():
-        return {}
-    found: dict[str, dict[int, list[tuple[float, ...]]]] = {}
-    for row in read_rows(path, TRACING_COLUMNS):
-        uid = row.text("FileName").removesuffix(".avi")
-        if uid not in known:
-            continue
-        lines = found.setdefault(uid, {}).setdefault(row.whole("Frame", 0), [])
-        if len(lines) < TRACING_ROWS:
-            lines.append(tuple(row.number(name) for name in ("X1", "Y1", "X2", "Y2")))
-    return {
-        uid: {frame: np.array(lines) for frame, lines in frames.items()}
-        for uid, frames in found.items()
-    }

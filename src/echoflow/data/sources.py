@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from echoflow.data.manifest import FILE_LIST, Manifest, refuse_repeats
-from echoflow.data.table import Row, read_rows
-from echoflow.data.video import IMAGES, VIDEOS, probe
-from echoflow.types import InputError, Record
+from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.readers.dynamic import read_dynamic
+from echoflow.data.readers.folder import FILMS, folder
+from echoflow.data.readers.pediatric import echonet_pediatric, has_views
+from echoflow.data.splits import with_splits
+from echoflow.data.table import read_table
+from echoflow.data.tree import files_under, inner, unwrapped
+from echoflow.types import InputError, choose
 
 PHANTOM_CARD = "phantom.json"
-_KNOWN = ("FileName", "EF", "EDV", "ESV", "View", "Split", "Patient", "FPS", "Source")
+FOLDS_AND_AGES = {"FileName", "EF", "Split", "Age", "Weight"}  # columns of EchoNet-Pediatric
 
 
-def open_source(root: str | Path) -> Manifest:
-    """The dataset in `root`, whichever of `SOURCES` it is; `InputError` says what was expected."""
+@dataclass(frozen=True)
+class Source:
+    """A kind of dataset: what it is, how its root is recognised, and its reader."""
+
+    what: str
+    base: Callable[[Path], Path | None]  # the folder to read, at the root or nested in it
+    read: Callable[[str | Path], Manifest]
+
+
+def open_source(root: str | Path, source: str | None = None, splits: str | None = None) -> Manifest:
+    """The dataset in `root`, whichever of `SOURCES` it is; `InputError` says what was expected.
+
+    `source` takes it for that one; `splits` names one of the split protocols of the dataset (see
+    `splits.PROTOCOLS`). Videos that cannot be used are in the findings, and not in the records.
+    """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; give the folder of a dataset.")
-    for recognised, read in SOURCES.values():
-        if recognised(root):
-            return read(root)
+    name, base = (source, root) if source is not None else recognised(root)
+    kind = SOURCES[choose(name, SOURCES, "source")]
+    manifest = kind.read(kind.base(base) or base)
+    return manifest if splits is None else with_splits(manifest, name, splits)
+
+
+def recognised(root: Path) -> tuple[str, Path]:
+    """Name of the source in `root`, the first of `SOURCES` that knows it, and where it lies."""
+    for name, source in SOURCES.items():
+        base = source.base(root)
+        if base is not None:
+            return name, base
     raise InputError(
         f"{root} is no dataset that is known here: it has neither a {FILE_LIST} (the layout of "
         f"EchoNet-Dynamic) nor any video or image file."
@@ -30,95 +57,53 @@ def open_source(root: str | Path) -> Manifest:
 
 def echonet_dynamic(root: str | Path) -> Manifest:
     """EchoNet-Dynamic, or a dataset written in its layout (a View column may say more)."""
-    return Manifest.read(root, source="echonet-dynamic")
+    return read_dynamic(root)
 
 
 def phantom(root: str | Path) -> Manifest:
     """A dataset of simulated hearts, as the phantom command writes it."""
     if not (Path(root) / PHANTOM_CARD).is_file():
         raise InputError(f"there is no {PHANTOM_CARD} in {root}; is it a phantom dataset?")
-    return Manifest.read(root, source="phantom")
+    return read_dynamic(root, source="phantom")
 
 
-def folder(root: str | Path) -> Manifest:
-    """Any folder of videos, GIFs and images, at any depth, with at most one CSV file at its top.
+def _with_files(*names: str) -> Callable[[Path], Path | None]:
+    """Finds the folder, at the root or nested in it, that has all these files."""
 
-    The CSV needs a FileName column (path in the folder, with or without suffix) and may have EF,
-    EDV, ESV, View, Split, Patient, FPS, Source (which overrule the file) and columns of its own.
-    Without a row a video is unlabelled, A4C, TRAIN. `InputError`: no videos, a row without a
-    file, two files with one name, a bad cell.
-    """
-    root = Path(root)
-    paths = _films(root)
-    if not paths:
-        raise InputError(f"there is no video or image file in {root}.")
-    rows = _labels(root, {_uid(path) for path in paths})
-    records = tuple(_probed(root, path, rows.get(_uid(path))) for path in paths)
-    refuse_repeats(records, root)
-    extras = {
-        uid: {name: text for name, text in row.cells.items() if name not in _KNOWN}
-        for uid, row in rows.items()
-    }
-    return Manifest(root, records, {uid: cells for uid, cells in extras.items() if cells})
+    def base(root: Path) -> Path | None:
+        there = (b for b in unwrapped(root) if all(inner(b, name) for name in names))
+        return next(there, None)
+
+    return base
 
 
-def _films(root: Path) -> list[Path]:
-    """Paths inside the folder, sorted; hidden files and folders are passed over."""
-    inside = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
-    return [
-        path
-        for path in inside
-        if path.suffix.lower() in VIDEOS + IMAGES
-        and not any(part.startswith(".") for part in path.parts)
-    ]
+def _pediatric(root: Path) -> Path | None:
+    """A folder per view, or the folder of one view, told from EchoNet-Dynamic by its columns."""
+    for base in unwrapped(root):
+        if has_views(base):
+            return base
+        header = _header(base)
+        if header >= FOLDS_AND_AGES and "ESV" not in header:
+            return base
+    return None
 
 
-def _uid(path: Path) -> str:
-    return path.with_suffix("").as_posix().replace("/", "-")
+def _header(base: Path) -> set[str]:
+    try:
+        return set(read_table(base, FILE_LIST, ()).header)
+    except InputError:
+        return set()
 
 
-def _labels(root: Path, uids: set[str]) -> dict[str, Row]:
-    """uid -> row of the CSV file, if there is one."""
-    tables = sorted(path for path in root.glob("*.csv") if not path.name.startswith("."))
-    if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise InputError(f"{root} has several CSV files ({names}); keep the one with the labels.")
-    labels: dict[str, Row] = {}
-    for row in read_rows(tables[0], ("FileName",)) if tables else []:
-        name = row.text("FileName")
-        uid = name if name in uids else _uid(Path(name))
-        if uid not in uids:
-            raise row.error(f"there is no video {name} in {root}.")
-        if uid in labels:
-            raise row.error(f"{name} is listed twice; each video needs one row.")
-        labels[uid] = row
-    return labels
+def _films(root: Path) -> Path | None:
+    files = files_under(root, suffixes=FILMS)
+    return root if files.paths or files.leaving else None
 
 
-def _probed(root: Path, path: Path, row: Row | None) -> Record:
-    frames, height, width, fps = probe(root / path)
-    row = row or Row(root, 0, {})
-    told = row.maybe("FPS") and row.number("FPS", 1e-3)
-    return Record(
-        uid=_uid(path),
-        path=path.as_posix(),
-        source=row.maybe("Source") or "folder",
-        view=row.view(),
-        split=row.split(),
-        patient=row.maybe("Patient"),
-        fps=told or fps,
-        frames=frames,
-        height=height,
-        width=width,
-        ef=row.ef(),
-        edv=row.maybe_number("EDV"),
-        esv=row.maybe_number("ESV"),
-    )
-
-
-# name -> (how its root is recognised, its reader); the first that recognises a root reads it
-SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[str | Path], Manifest]]] = {
-    "phantom": (lambda root: (root / PHANTOM_CARD).is_file(), phantom),
-    "echonet-dynamic": (lambda root: (root / FILE_LIST).is_file(), echonet_dynamic),
-    "folder": (lambda root: bool(_films(root)), folder),
+# the first that knows a root reads it
+SOURCES: dict[str, Source] = {
+    "phantom": Source("simulated hearts", _with_files(PHANTOM_CARD, FILE_LIST), phantom),
+    "echonet-pediatric": Source("EchoNet-Pediatric", _pediatric, echonet_pediatric),
+    "echonet-dynamic": Source("EchoNet-Dynamic", _with_files(FILE_LIST), echonet_dynamic),
+    "folder": Source("any folder of videos or images", _films, folder),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +93,9 @@ class Row:
         return edv, esv
 
     def view(self) -> View:
-        """The view; A4C where none is given."""
-        return self.checked(lambda: View.parse(self.maybe("View") or View.A4C.name), "bad-view")
+        """The view, `OTHER` included; A4C where none is given."""
+        name = self.maybe("View") or View.A4C.name
+        return self.checked(lambda: View.parse(name, other=True), "bad-view")
 
     def split(self, default: Split | None = Split.TRAIN) -> Split:
         """The split in any case of letters; `default` where none is given."""
@@ -148,8 +150,8 @@ def read_table(root: str | Path, name: str, required: tuple[str, ...]) -> Table:
         raise InputError(f"there is no {path.name} in {path.parent}; is it a dataset folder?")
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    first = head.partition(b"\n")[0].rstrip(b"\r").decode("utf-8-sig", "replace")
-    told = [cell for cell in _cells(first)]
+    first = re.split(b"[\r\n]", head, maxsplit=1)[0].decode("utf-8-sig", "replace")
+    told = _cells(first)
     header = tuple(cell.strip() for cell in told)
     if "\0" in first or "\ufffd" in first:
         raise InputError(f"{path} is not a CSV table in UTF-8; save it again as one.")
@@ -166,7 +168,7 @@ def read_table(root: str | Path, name: str, required: tuple[str, ...]) -> Table:
 def as_number(text: str) -> float:
     """The number that a cell holds; nan if it holds none."""
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)  # Python would read 1_0 as 10
     except ValueError:
         return math.nan
 
