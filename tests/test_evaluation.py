@@ -1,5 +1,6 @@
 """Evaluation: reports that say what they measured, on real small objects."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_dataset_beside_itself_has_no_distance(dataset: Manifest) -> None:
 
 
 def test_a_dataset_without_requests_has_no_obedience(dataset: Manifest, tmp_path: Path) -> None:
-    (tmp_path / "Videos").symlink_to(dataset.root / "Videos")
+    shutil.copytree(dataset.root / "Videos", tmp_path / "Videos")
     Manifest(tmp_path, dataset.records, {}, {}).write()
     report = evaluate(tmp_path)
     assert "ef_r2" not in report.metrics
@@ -69,6 +70,13 @@ def test_a_bare_folder_of_videos_can_stand_beside_it(dataset: Manifest) -> None:
     report = evaluate(dataset.root, dataset.root / "Videos")
     assert report.metrics["grey_w1"] == 0
     assert report.fingerprints["against"] != report.fingerprints["dataset"]
+
+
+def test_a_dataset_without_any_sound_video_is_refused(dataset: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "Videos").mkdir()
+    Manifest(tmp_path, dataset.records, {}, {}).write()
+    with pytest.raises(InputError, match=r"no video to evaluate: .*missing-video"):
+        evaluate(tmp_path)
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:

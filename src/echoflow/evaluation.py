@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from echoflow.data.findings import left_out_line
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
@@ -169,14 +170,14 @@ def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
     `against` is a second dataset, usually real: its own values are added with the prefix
     `against_`, and `grey_w1` is the Wasserstein distance of the two grey histograms in levels.
     """
-    manifest = open_source(root)
+    manifest = _opened(root)
     metrics, histogram = _pixels(manifest)
     asked, measured, views = obedience(manifest)
     if len(asked):
         metrics |= _by_view(asked, measured, [view.name for view in views])
     prints = {"dataset": _fingerprint(manifest)}
     if against is not None:
-        other = open_source(against)
+        other = _opened(against)
         theirs, real = _pixels(other)
         metrics |= {f"against_{name}": value for name, value in theirs.items()}
         metrics["grey_w1"] = float(np.abs(np.cumsum(histogram) - np.cumsum(real)).sum())
@@ -189,6 +190,15 @@ def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
         "views": sorted({r.view.name for r in manifest.records}),
     }
     return Report("dataset", metrics, len(manifest.records), settings, prints)
+
+
+def _opened(root: str | Path) -> Manifest:
+    """A dataset of which at least one video can be used."""
+    manifest = open_source(root)
+    if not manifest.records:
+        why = left_out_line(manifest.findings, 0)
+        raise InputError(f"{root} has no video to evaluate: {why}.")
+    return manifest
 
 
 def _fingerprint(manifest: Manifest) -> str:
