@@ -1,113 +1,170 @@
-"""Phantom clips on disk: the layout of EchoNet-Dynamic, and the exact truth beside it.
+"""Phantom clips on disk, in the layout of one of the datasets of this field.
 
-FileList.csv  VolumeTracings.csv  Videos/<uid>.avi      read like any other dataset
-PhantomTruth/<uid>.npz                                  curves, masks and parameters of a clip
-phantom.json                                            generator version, what was asked for
+Every layout has its real quirks, so that readers are tried on whole datasets whose truth is known
+(see `sidecar`); defects can be planted on top (see `dialects.defects`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
-
-from echoflow import __version__
-from echoflow.data.manifest import Manifest, video_path, write_file_list, write_tracings
-from echoflow.data.phantom.clip import PhantomClip, Truth
-from echoflow.data.video import write_video
+from echoflow.data.phantom.clip import PhantomClip
+from echoflow.data.phantom.dialects import camus, dynamic, lvh, pediatric
+from echoflow.data.phantom.dialects.defects import DEFECT_LIST, Defect, Planted, plant
+from echoflow.data.phantom.dialects.defects_camus import CAMUS
+from echoflow.data.phantom.dialects.defects_dynamic import DYNAMIC
+from echoflow.data.phantom.dialects.defects_lvh import LVH
+from echoflow.data.phantom.dialects.defects_pediatric import PEDIATRIC
+from echoflow.data.phantom.dialects.tables import Tables
+from echoflow.data.phantom.sidecar import (
+    CARD,
+    KNOWN_COLUMNS,
+    TABLE,
+    TRUTH,
+    Known,
+    known_cells,
+    read_known,
+    read_truth,
+    truth_path,
+    write_card,
+    write_truth,
+)
 from echoflow.files import new_folder
-from echoflow.types import InputError, Record, View
+from echoflow.types import InputError, View, choose
 
-TRUTH = "PhantomTruth"
-CARD = "phantom.json"
+__all__ = [
+    "CARD",
+    "LAYOUTS",
+    "TRUTH",
+    "Known",
+    "Layout",
+    "Planted",
+    "read_defects",
+    "read_known",
+    "read_truth",
+    "truth_path",
+    "write_dynamic",
+    "write_layout",
+]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a dataset of this field lies on disk.
+
+    `views` are those that it can hold and `default` those that it holds unless asked otherwise;
+    `gated` layouts start at end-diastole. `write` puts one clip under a folder and returns what is
+    known about each video that it wrote.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    default: tuple[View, ...]
+    cohort: str
+    gated: bool
+    write: Callable[[PhantomClip, int, Path, Tables], tuple[Known, ...]]
+    defects: tuple[Defect, ...]
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("dynamic", tuple(View), (View.A4C,), "adult", False, dynamic.write, DYNAMIC),
+        Layout(
+            "pediatric",
+            (View.A4C, View.PSAX),
+            (View.A4C, View.PSAX),
+            "paediatric",
+            False,
+            pediatric.write,
+            PEDIATRIC,
+        ),
+        Layout("lvh", (View.PLAX,), (View.PLAX,), "adult", False, lvh.write, LVH),
+        Layout("camus", (View.A4C,), (View.A4C,), "adult", True, camus.write, CAMUS),
+    )
+}
+
+
+def write_layout(
+    name: str,
+    clips: Iterable[PhantomClip],
+    root: str | Path,
+    spec: Mapping[str, Any] | None = None,
+    defects: Sequence[str] = (),
+) -> tuple[Planted, ...]:
+    """Streams clips to a new dataset folder; nothing appears under `root` before all are written.
+
+    `spec`, what the clips were asked to be (seed, cohort ...), goes into phantom.json. `defects`
+    names what is planted, or is ("all",); where is returned, and told in defects.json.
+    `InputError`: no clips, two of one name, a view that the layout has not, too few clips for the
+    defects, a folder that cannot be written.
+    """
+    layout = LAYOUTS[choose(name, LAYOUTS, "layout")]
+    wanted = _chosen(layout, defects)
+    with new_folder(root) as work:
+        with Tables(work) as tables:
+            known = list(_numbered(layout, clips, work, tables))
+        records = [each.record for together in known for each in together]
+        patients = len({record.patient for record in records})
+        write_card(work, layout.name, len(records), patients, spec or {})
+        planted = plant(work, known, wanted, seed=int((spec or {}).get("seed", 0)))
+        if planted:
+            text = json.dumps([asdict(one) for one in planted], indent=2)
+            (work / DEFECT_LIST).write_text(text + "\n")
+    return planted
+
+
+def read_defects(root: str | Path) -> tuple[Planted, ...]:
+    """What was planted in a dataset, by its defects.json."""
+    path = Path(root) / DEFECT_LIST
+    if not path.is_file():
+        raise InputError(f"there is no {DEFECT_LIST} in {root}; plant defects to have one.")
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(Planted(**{**entry, "videos": tuple(entry["videos"])}) for entry in entries)
 
 
 def write_dynamic(
     clips: Iterable[PhantomClip], root: str | Path, spec: Mapping[str, Any] | None = None
-) -> Manifest:
-    """Streams clips to a new dataset folder; nothing appears under `root` before all are written.
-
-    `spec`, what the clips were asked to be (seed, cohort ...), goes into phantom.json. `InputError`
-    if there are no clips, two have one name, or the folder cannot be written.
-    """
-    records: list[Record] = []
-    extras: dict[str, dict[str, str]] = {}
-    tracings: dict[str, dict[int, np.ndarray]] = {}
-    with new_folder(root) as work:
-        for each in clips:
-            record = Record.of(each.clip, video_path(each.clip.uid))
-            if record.uid in tracings:
-                raise InputError(f"two phantom clips are called {record.uid}; each must differ.")
-            _write_clip(each, record, work)
-            records.append(record)
-            extras[record.uid] = {"Cohort": str(each.truth.parameters.get("cohort", ""))}
-            tracings[record.uid] = {
-                frame: each.truth.tracing(frame) for frame in (each.truth.es, each.truth.ed)
-            }
-        if not records:
-            raise InputError("there are no clips to write; ask for at least one.")
-        write_file_list(work, records, extras)
-        write_tracings(work, tracings)
-        _write_card(work, records, spec or {})
-    return Manifest(Path(root), tuple(records), extras, tracings)
+) -> None:
+    """`write_layout` for EchoNet-Dynamic, without defects."""
+    write_layout("dynamic", clips, root, spec)
 
 
-def read_truth(path: str | Path) -> Truth:
-    """The truth of a clip from its `PhantomTruth/<uid>.npz`, equal to what was written."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no phantom truth {path}; the phantom command writes it.")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            values = {name: stored[name] for name in stored.files}
-        facts = json.loads(str(values.pop("facts")))
-        shape = values.pop("mask_shape")
-        bits = np.unpackbits(values.pop("mask"), count=int(shape.prod()))
-        facts["view"] = View.parse(facts["view"])
-        return Truth(mask=bits.reshape(shape).astype(bool), **values, **facts)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} is not a phantom truth, or damaged: write it again.") from error
+def _numbered(
+    layout: Layout, clips: Iterable[PhantomClip], work: Path, tables: Tables
+) -> Iterator[tuple[Known, ...]]:
+    """Writes each clip with its truth; yields what is known about its videos."""
+    seen: set[str] = set()
+    for number, each in enumerate(clips):
+        uid = each.clip.uid
+        if uid in seen:
+            raise InputError(f"two phantom clips are called {uid}; each must differ.")
+        seen.add(uid)
+        if each.clip.view not in layout.views:
+            able = ", ".join(view.name for view in layout.views)
+            raise InputError(
+                f"the layout {layout.name} holds {able}, not {each.clip.view.name}; "
+                "choose another view or another layout."
+            )
+        (work / TRUTH).mkdir(exist_ok=True)
+        if layout.name == "dynamic":
+            (work / "Videos").mkdir(exist_ok=True)
+        known = layout.write(each, number, work, tables)
+        tables.add(TABLE, KNOWN_COLUMNS, map(known_cells, known))
+        write_truth(truth_path(work, known[0].record.uid), each.truth)
+        yield known
+    if not seen:
+        raise InputError("there are no clips to write; ask for at least one.")
 
 
-def truth_path(root: str | Path, uid: str) -> Path:
-    """Where the truth of a clip lies."""
-    return Path(root) / TRUTH / f"{uid}.npz"
-
-
-def _write_clip(each: PhantomClip, record: Record, work: Path) -> None:
-    path, truth = work / record.path, truth_path(work, record.uid)
-    path.parent.mkdir(exist_ok=True)
-    truth.parent.mkdir(exist_ok=True)
-    write_video(path, each.clip.video, record.fps)
-    np.savez_compressed(truth, allow_pickle=False, **_arrays(each.truth))
-
-
-def _arrays(truth: Truth) -> dict[str, np.ndarray]:
-    """Curves as they are, the mask as bits, everything else as one JSON text called `facts`."""
-    values = {f.name: getattr(truth, f.name) for f in dataclasses.fields(truth)}
-    mask = values.pop("mask")
-    values["view"] = truth.view.name
-    curves = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    facts = {name: value for name, value in values.items() if name not in curves}
-    return {
-        **curves,
-        "mask": np.packbits(mask),
-        "mask_shape": np.array(mask.shape),
-        "facts": np.array(json.dumps(facts)),
-    }
-
-
-def _write_card(work: Path, records: list[Record], spec: Mapping[str, Any]) -> None:
-    card = {
-        "generator": "echoflow phantom",
-        "version": __version__,
-        "videos": len(records),
-        "patients": len({record.patient for record in records}),
-        "spec": dict(spec),
-    }
-    (work / CARD).write_text(json.dumps(card, indent=2) + "\n")
+def _chosen(layout: Layout, names: Sequence[str]) -> tuple[Defect, ...]:
+    """The defects of a layout by name; all of them for ("all",)."""
+    if tuple(names) == ("all",):
+        return layout.defects
+    known = {defect.kind: defect for defect in layout.defects}
+    what = f"defect of the layout {layout.name}"
+    return tuple(known[choose(name, known, what)] for name in dict.fromkeys(names))

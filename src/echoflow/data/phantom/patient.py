@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -190,6 +190,13 @@ class PhantomPatient:
             papillary=bool(rng.uniform() < 0.5),
             region=region if kind.regional else None,
         )
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> PhantomPatient:
+        """The patient whose `parameters()` these are."""
+        own = {f.name: parameters[f.name] for f in fields(cls)}
+        region = own.pop("region")
+        return cls(**own, region=Region(**region) if region else None)
 
     @property
     def esv(self) -> float:
