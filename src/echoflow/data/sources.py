@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.readers.camus import camus, camus_base
+from echoflow.data.readers.dicom import dicom, dicom_base
 from echoflow.data.readers.dynamic import read_dynamic
 from echoflow.data.readers.folder import FILMS, folder
+from echoflow.data.readers.lvh import MEASUREMENTS, echonet_lvh
 from echoflow.data.readers.pediatric import echonet_pediatric, has_views
+from echoflow.data.readers.tmed2 import tmed2, tmed2_base
 from echoflow.data.splits import with_splits
 from echoflow.data.table import read_table
 from echoflow.data.tree import files_under, inner, unwrapped
@@ -105,5 +109,9 @@ SOURCES: dict[str, Source] = {
     "phantom": Source("simulated hearts", _with_files(PHANTOM_CARD, FILE_LIST), phantom),
     "echonet-pediatric": Source("EchoNet-Pediatric", _pediatric, echonet_pediatric),
     "echonet-dynamic": Source("EchoNet-Dynamic", _with_files(FILE_LIST), echonet_dynamic),
+    "echonet-lvh": Source("EchoNet-LVH", _with_files(MEASUREMENTS), echonet_lvh),
+    "camus": Source("CAMUS, NIfTI", camus_base, camus),
+    "tmed2": Source("TMED-2, single pictures", tmed2_base, tmed2),
+    "dicom": Source("DICOM ultrasound", dicom_base, dicom),
     "folder": Source("any folder of videos or images", _films, folder),
 }

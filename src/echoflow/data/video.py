@@ -1,6 +1,7 @@
 """Reading and writing grey videos, GIFs and images.
 
-Streams are decoded by `luma`, images by Pillow, which like PyAV is imported when first used.
+Streams are decoded by `luma`, images by Pillow, which like PyAV is imported when first used; NIfTI
+and DICOM files by the packages of the extra `medical`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echoflow.data.luma import FULL_RANGE, NEUTRAL, Gray, gray_of_rgb, read_stream, truncated
+from echoflow.data.medical import medical_format, probe_medical, read_medical
 from echoflow.files import atomic_file
 from echoflow.types import InputError, choose
 
@@ -44,7 +46,10 @@ def read_gray(path: str | Path, gray: Gray = "luma") -> tuple[np.ndarray, float]
         raise InputError(f"{path} is a folder; give one video or image file.")
     if not path.is_file():
         raise InputError(f"there is no file {path}; check the name.")
-    read = _read_image if path.suffix.lower() in IMAGES else read_stream
+    if path.suffix.lower() in IMAGES:
+        read = _read_image
+    else:
+        read = read_medical if medical_format(path) else read_stream
     video, fps = read(path, gray)
     if not len(video):
         raise InputError(f"{path} holds no frames; give a video with at least one.")
@@ -88,6 +93,8 @@ def probe(path: str | Path) -> tuple[int, int, int, float]:
 
     path = Path(path)
     if path.is_file() and path.suffix.lower() not in IMAGES:
+        if medical_format(path):
+            return probe_medical(path)
         try:
             with av.open(str(path)) as container:
                 (stream, *_) = container.streams.video
