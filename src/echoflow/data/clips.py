@@ -1,4 +1,4 @@
-"""Training sources: in-memory videos and latents that give batches by index.
+"""Training sources: videos in memory and latents on disk that give batches by index.
 
 A source is deterministic: the batch follows from the indices and the random generator alone, so a
 resumed run sees what an uninterrupted one would have seen.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -141,7 +142,11 @@ class MaskedSource:
 
 @dataclass(frozen=True)
 class AnatomySource:
-    """Single latent frames with view and LV mask, for the LIFM: x (b, c, h, w)."""
+    """Single latent frames with view and LV mask, for the LIFM: x (b, c, h, w).
+
+    Of a video that is traced in some frames only, those are taken; of one that is not traced at
+    all, any frame with an empty mask, as EchoFlow does for EchoNet-LVH.
+    """
 
     latents: Latents
     sampled: bool = True  # posterior draws; else its means
@@ -150,15 +155,22 @@ class AnatomySource:
         return len(self.latents)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
-        frame = rng.integers(self.latents.moments.shape[1], size=(len(index), 1))
+        frame = self._frames(index, rng)
         x = self.latents.draw(index, frame, rng if self.sampled else None)[:, 0]
-        masks = self.latents.masks
-        if masks is None:
+        mask = self.latents.mask(index, frame)
+        if mask is None:
             mask = torch.zeros(len(index), 1, *x.shape[-2:])
-        else:
-            mask = masks[torch.from_numpy(index)[:, None], torch.from_numpy(frame)].float()
         views = torch.tensor([int(self.latents.records[i].view) for i in index])
         return Batch(x, Condition(view=views, mask=mask), _uids(self.latents, index))
+
+    def _frames(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One frame of each video, (b, 1)."""
+        known = [self.latents.traced(i) for i in index.tolist()]
+        some = [len(k) or n for k, n in zip(known, self.latents.lengths[index], strict=True)]
+        chosen = rng.integers(np.array(some)[:, None])
+        for row, frames in zip(chosen, known, strict=True):
+            row[:] = frames[row] if len(frames) else row
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,7 @@ class ClipSource:
 
     The anatomy is never among the target frames. `anatomy="first"` takes the first frame of the
     video and the `frames` after it (gated loops, which start at end-diastole); "outside" takes a
-    random window and any frame outside it.
+    random window and any frame outside it. Videos too short for that are passed over.
     """
 
     latents: Latents
@@ -176,28 +188,32 @@ class ClipSource:
     sampled: bool = True  # posterior draws; else its means
 
     def __post_init__(self) -> None:
-        length = self.latents.moments.shape[1]
-        if length < self.frames + 1:
+        if not len(self.long):
             raise InputError(
                 f"clips of {self.frames} frames and an anatomy frame need videos of at least "
-                f"{self.frames + 1} frames; these have {length}."
+                f"{self.frames + 1} frames; these have {self.latents.lengths.max()}."
             )
 
     def __len__(self) -> int:
-        return len(self.latents)
+        return len(self.long)
+
+    @cached_property
+    def long(self) -> np.ndarray:
+        """The videos that are long enough, (n,)."""
+        return np.flatnonzero(self.latents.lengths > self.frames)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
-        rows = np.stack([self._frames(rng) for _ in index])
+        index = self.long[index]
+        rows = np.stack([self._frames(int(n), rng) for n in self.latents.lengths[index]])
         z = self.latents.draw(index, rows, rng if self.sampled else None)
         ef = torch.tensor([_known_ef(self.latents.records[i]) for i in index])
         clip = z[:, 1:].transpose(1, 2).contiguous()
         return Batch(clip, Condition(ef=ef, frame=z[:, 0]), _uids(self.latents, index))
 
-    def _frames(self, rng: np.random.Generator) -> np.ndarray:
-        """The anatomy frame, then the target frames."""
+    def _frames(self, length: int, rng: np.random.Generator) -> np.ndarray:
+        """The anatomy frame, then the target frames, of a video of `length` frames."""
         if self.anatomy == "first":
             return np.arange(self.frames + 1)
-        length = self.latents.moments.shape[1]
         start = int(rng.integers(length - self.frames + 1))
         window = np.arange(start, start + self.frames)
         return np.concatenate([[rng.choice(np.setdiff1d(np.arange(length), window))], window])
@@ -214,8 +230,8 @@ class PairSource:
         return len(self.latents)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
-        length = self.latents.moments.shape[1]
-        frames = np.stack([rng.choice(length, 2, replace=False) for _ in index])
+        lengths = self.latents.lengths[index].tolist()
+        frames = np.stack([rng.choice(length, 2, replace=False) for length in lengths])
         z = self.latents.draw(index, frames, rng if self.sampled else None)
         uids = _uids(self.latents, index)
         return Batch(torch.cat([z[:, 0], z[:, 1]]), Condition(), uids + uids)
