@@ -16,27 +16,33 @@ from echoflow.types import Batch
 
 
 class AutoencoderTask:
-    """Two players: `avae` and, from step `adversary_from`, the `critic` (hinge loss)."""
+    """Two players: `avae` and, from step `adversary_from`, the `critic` (hinge loss).
+
+    A critic that has learnt nothing yet pushes the A-VAE nowhere in particular, so it first learns
+    alone for `adversary_lead` steps, and at a rate of its own.
+    """
 
     def __init__(self, avae: Any, options: AutoencoderOptions, held_out: Tensor) -> None:
         critic = PatchDiscriminator(avae.config["in_channels"], options.adversary_width)
         self.nets: dict[str, nn.Module] = {"avae": avae, "critic": critic}
+        self.rates: Mapping[str, float] = {"critic": options.adversary_rate}
         self.options = options
         self.held_out = held_out  # (n, 1, h, w) in [-1, 1]
         self._pixels: int = avae.config["in_channels"]
         self._last: Tensor = avae.get_parameter("decoder.conv_out.weight")
 
     def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
-        playing = self.options.adversary > 0 and step >= self.options.adversary_from
+        learning = self.options.adversary > 0 and step >= self.options.adversary_from
+        heard = learning and step >= self.options.adversary_from + self.options.adversary_lead
         avae: Any = self.nets["avae"]
         x = batch.x.expand(-1, self._pixels, -1, -1)
         if player == "critic":
-            return self._critic_loss(x, rng) if playing else None
+            return self._critic_loss(x, rng) if learning else None
         recon, kl = reconstruct(avae, x, rng)
         pixel = F.l1_loss(recon, x) if self.options.reconstruction == "l1" else F.mse_loss(recon, x)
         total = pixel + self.options.kl * kl
         logs = {"pixel": pixel.item(), "kl": kl.item()}
-        if playing:
+        if heard:
             fool = -self.nets["critic"](recon).float().mean()
             weight = self._balance(pixel, fool) * self.options.adversary
             total = total + weight * fool

@@ -21,6 +21,8 @@ class ReIdTask:
     filter thresholds, picks the right partner out of the whole batch.
     """
 
+    rates: Mapping[str, float] = {}
+
     def __init__(self, net: nn.Module, options: ReIdOptions, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
         self.options = options
@@ -78,6 +80,8 @@ def disturbed(z: Tensor, rng: Generator) -> Tensor:
 class RegressionTask:
     """EF from a clip, by a Huber loss in percent."""
 
+    rates: Mapping[str, float] = {}
+
     def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
         self.held_out = held_out
@@ -104,6 +108,8 @@ class RegressionTask:
 
 class SegmentationTask:
     """The LV cavity of a frame: binary cross-entropy plus soft Dice (Milletari et al. 2016)."""
+
+    rates: Mapping[str, float] = {}
 
     def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}

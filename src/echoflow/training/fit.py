@@ -154,7 +154,7 @@ def _move(
         for key, optimiser in optimisers.items():
             if key.startswith(f"{name}/"):
                 for group in optimiser.param_groups:
-                    group["lr"] = logs["lr"]
+                    group["lr"] = logs["lr"] * task.rates.get(name, 1.0)
                 optimiser.step()
             optimiser.zero_grad()
         logs |= {f"{name}/{key}": value for key, value in loss.logs.items()}

@@ -16,6 +16,8 @@ from echoflow.types import Batch
 class FlowTask:
     """One player, `net`, that predicts the velocity; conditions are dropped independently."""
 
+    rates: Mapping[str, float] = {}
+
     def __init__(self, net: nn.Module, options: FlowOptions, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
         self.process = process_of(options)

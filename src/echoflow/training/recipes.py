@@ -40,7 +40,8 @@ class Engine(BaseModel):
 
 
 class AutoencoderOptions(BaseModel):
-    """EchoFlow eq. 1-7. The adversary starts at step `adversary_from`."""
+    """EchoFlow eq. 1-7. The adversary learns from step `adversary_from` on, alone for the first
+    `adversary_lead` steps, at `adversary_rate` times the learning rate."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,6 +49,8 @@ class AutoencoderOptions(BaseModel):
     kl: float = Field(default=1e-6, ge=0)
     adversary: float = Field(default=0.5, ge=0)
     adversary_from: int = Field(default=1_000, ge=0)
+    adversary_lead: int = Field(default=0, ge=0)
+    adversary_rate: float = Field(default=1.0, gt=0)
     adversary_width: int = Field(default=64, ge=8)
 
 
@@ -158,7 +161,13 @@ RECIPES: dict[str, Recipe] = {
         "videos",
         Engine(steps=2000, batch=8, lr=1.5e-3, warmup=100, decay=0.35, ema=0.995, weight_decay=0.0),
         avae=AutoencoderOptions(
-            reconstruction="l1", kl=2e-7, adversary=0.3, adversary_from=1000, adversary_width=32
+            reconstruction="l1",
+            kl=2e-7,
+            adversary=0.1,
+            adversary_from=1000,
+            adversary_lead=150,
+            adversary_rate=0.15,
+            adversary_width=32,
         ),
     ),
     "nano-lifm": _nano(

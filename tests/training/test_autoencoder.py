@@ -1,0 +1,28 @@
+"""The two players of the A-VAE take turns as the recipe says."""
+
+from __future__ import annotations
+
+import torch
+
+from echoflow.condition import Condition
+from echoflow.networks.avae import AVAEConfig, build_avae
+from echoflow.training.autoencoder import AutoencoderTask
+from echoflow.training.recipes import AutoencoderOptions
+from echoflow.types import Batch
+
+
+def test_the_critic_learns_alone_first() -> None:
+    torch.manual_seed(0)
+    frames = torch.rand(2, 1, 16, 16) * 2 - 1
+    options = AutoencoderOptions(
+        adversary_from=2, adversary_lead=3, adversary_rate=0.25, adversary_width=8
+    )
+    task = AutoencoderTask(build_avae(AVAEConfig(2, (8, 8), 1, 4, False, 1)), options, frames)
+    batch = Batch(frames, Condition(), ("a", "b"))
+    rng = torch.Generator().manual_seed(0)
+    learns = [step for step in range(8) if task.loss("critic", batch, step, rng) is not None]
+    losses = [task.loss("avae", batch, step, rng) for step in range(8)]
+    listens = [step for step, loss in enumerate(losses) if loss and "fool" in loss.logs]
+    assert learns == [2, 3, 4, 5, 6, 7]
+    assert listens == [5, 6, 7]
+    assert task.rates == {"critic": 0.25}
