@@ -13,7 +13,7 @@ from echoflow.types import Batch
 
 def test_the_critic_learns_alone_first() -> None:
     torch.manual_seed(0)
-    frames = torch.rand(2, 1, 16, 16) * 2 - 1
+    frames = torch.rand(2, 1, 32, 32) * 2 - 1
     options = AutoencoderOptions(
         adversary_from=2, adversary_lead=3, adversary_rate=0.25, adversary_width=8
     )
