@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from echoflow.data.findings import Finding
 
-_CLUTTER = {"__MACOSX", "__pycache__"}
+_CLUTTER = {"__MACOSX", "__pycache__", "PhantomTruth"}  # the last lies beside simulated hearts
 
 
 def inside(root: str | Path, text: str | Path) -> Path | None:
