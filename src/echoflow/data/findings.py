@@ -47,6 +47,7 @@ Kind = Literal[
     "spaces",  # spaces around or inside a name
     "byte-order-mark",
     "line-ends",  # CRLF
+    "too-short",  # fewer frames than the window that is cut from it
     "not-in-protocol",  # a sound video that the chosen split protocol does not use
 ]
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from echoflow.data.findings import Flaw
 from echoflow.data.manifest import Manifest
 from echoflow.data.masks import check_mask
 from echoflow.data.resample import resample_time, resize, square
@@ -38,9 +39,10 @@ def load_clip(manifest: Manifest, record: Record, window: Window = Window()) -> 
     path = manifest.video(record)
     video, _ = _grey(path, window)
     if len(video) != record.frames:
-        raise InputError(
+        raise Flaw(
+            "frame-count",
             f"{path} has {len(video)} frames, the manifest says {record.frames}; "
-            "copy the file again or correct its row."
+            "copy the file again or correct its row.",
         )
     video, fps = fit(video, record.fps, window, str(path))
     known = {f.name: getattr(record, f.name) for f in dataclasses.fields(Clip) if f.name != "video"}
@@ -78,7 +80,8 @@ def fit(video: np.ndarray, fps: float, window: Window, name: str) -> tuple[np.nd
     rate = window.fps or fps
     start = window.start * fps
     if start >= len(video):
-        raise InputError(f"{name} lasts {len(video) / fps:.3g} s; it has no {window.start:g} s.")
+        seconds = f"{name} lasts {len(video) / fps:.3g} s; it has no {window.start:g} s."
+        raise Flaw("too-short", seconds)
     still = len(video) == 1
     fitting = 1 if still else max(1, int((len(video) - start) / fps * rate + 1e-6))
     frames = window.frames or fitting
@@ -86,7 +89,7 @@ def fit(video: np.ndarray, fps: float, window: Window, name: str) -> tuple[np.nd
     try:
         video = resample_time(video, fps, rate, frames, start=start, short=short)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise Flaw("too-short", f"{name}: {error}") from None
     return resize(square(video), window.size, window.size), rate
 
 
