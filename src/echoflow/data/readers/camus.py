@@ -168,12 +168,13 @@ def _split(patient: str, lists: Mapping[str, list[Split]] | None) -> Split:
         if split is None or number == 0:
             raise Flaw("bad-split", f"{patient} is none of the 500; list it in {SPLITS}.")
         return split
-    listed = sorted(set(lists.get(patient, ())))
+    listed = [name for name, split in LISTS.items() if split in lists.get(patient, ())]
     if not listed:
-        raise Flaw("bad-split", f"{patient} is in no list of {SPLITS}.")
+        raise Flaw("bad-split", f"{patient} is in none of the lists in {SPLITS}.")
     if len(listed) > 1:
-        raise Flaw("repeated-name", f"{patient} is in the lists of {' and '.join(listed)}.")
-    return listed[0]
+        detail = f"{patient} is in {' and in '.join(listed)}."
+        raise Flaw("repeated-name", detail, path=f"{SPLITS}/{listed[-1]}")
+    return LISTS[listed[0]]
 
 
 def _sequence(done: _Reading, folder: str, uid: str, name: str, held: Contents) -> _Sequence:

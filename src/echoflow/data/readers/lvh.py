@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ def echonet_lvh(root: str | Path, first_frame: int | None = None) -> Manifest:
             extras[uid] = _extras(calipers)
         except Flaw as flaw:
             around.append(flaw.found(MEASUREMENTS, uid))
-        findings.extend(_once(around))
+        findings.extend(_told(around, uid))
     findings.extend(_unlisted(root, uid, path) for uid, path in shelf.items())
     return Manifest(root, tuple(records), extras, findings=tuple(findings))
 
@@ -131,7 +131,7 @@ def _found(root: Path, row: Row, path: Path | None) -> str:
     name, _ = plain_name(row.cells["HashedFileName"])
     if inside(root, name) is None or (path and inside(root, path) is None):
         detail = f"line {row.line}: {name} leads out of the dataset; it is not opened."
-        raise Flaw("outside-root", detail, row.path)
+        raise Flaw("outside-root", detail, row.path, path.as_posix() if path else "")
     if path is None:
         detail = f"{name}.avi is measured in line {row.line}, but in no folder."
         raise Flaw("missing-video", detail, path=f"{name}.avi")
@@ -152,11 +152,11 @@ def _contents(root: Path, path: str, row: Row, findings: list[Finding]) -> Conte
         told, value = as_number(row.cells.get(column, "")), getattr(held, name)
         if math.isnan(told):
             text = row.cells.get(column, "")
-            detail = f"line {row.line}: {column} is {text[:40]!r}; the file has {value}."
+            detail = f"line {row.line}: {column} is {text[:40]!r}; {path} has {value}."
             findings.append(Finding("bad-cell", MEASUREMENTS, detail))
         elif told != value:
             kind = "frame-count" if name == "frames" else "wrong-size"
-            detail = f"line {row.line}: {column} is {told:g}; the file has {value}."
+            detail = f"line {row.line}: {column} is {told:g}; {path} has {value}."
             findings.append(Finding(kind, MEASUREMENTS, detail))
     return held
 
@@ -183,7 +183,7 @@ def _calipers(
     for calc, several in found.items():
         if len(several) > 1:
             values = ", ".join(f"{c.cm:g}" for c in several[:6])
-            detail = f"line {rows[0].line}: {calc} is measured {len(several)} times ({values} cm)."
+            detail = f"line {rows[0].line}: {calc} has {len(several)} measurements ({values} cm)."
             findings.append(Finding("repeated-measurement", MEASUREMENTS, detail))
     return {calc: _median(several) for calc, several in found.items()}
 
@@ -288,10 +288,8 @@ def _extras(calipers: Mapping[str, Caliper]) -> dict[str, str]:
     return {**cells, "mm_per_px": f"{np.median(scales):.8g}" if scales else ""}
 
 
-def _once(findings: list[Finding]) -> Iterator[Finding]:
-    """A table that repeats a video's cells in every row repeats their defects too."""
-    seen: set[tuple[str, str]] = set()
-    for finding in findings:
-        if (finding.kind, finding.detail) not in seen:
-            seen.add((finding.kind, finding.detail))
-            yield finding
+def _told(findings: list[Finding], uid: str) -> Iterator[Finding]:
+    """Each once, since every row of a video repeats its cells, and with the name of the video."""
+    for finding in dict.fromkeys(findings):
+        named = uid in finding.path or uid in finding.detail
+        yield finding if named else replace(finding, detail=f"{uid}, {finding.detail}")
