@@ -10,6 +10,7 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -99,10 +100,12 @@ def _gather(table: Table, columns: tuple[str, ...]) -> dict[str, _Pages]:
     """uid -> pages, in one pass that keeps eight bytes per number."""
     name_at, frame_at = table.header.index("FileName"), table.header.index("Frame")
     places = [table.header.index(column) for column in columns]
+    width, numbers = len(table.header), itemgetter(*places)
     pages: dict[str, _Pages] = {}
     by_spelling: dict[str, _Pages] = {}
     for line, cells in table.lines():
-        cells += [""] * (len(table.header) - len(cells))
+        if len(cells) < width:
+            cells += [""] * (width - len(cells))
         spelling, frame = cells[name_at], cells[frame_at].strip()
         page = by_spelling.get(spelling)
         if page is None:
@@ -113,7 +116,7 @@ def _gather(table: Table, columns: tuple[str, ...]) -> dict[str, _Pages]:
         if strokes is None:
             strokes = page.frames[frame] = _Strokes(line)
         try:
-            strokes.values.extend([float(cells[place]) for place in places])
+            strokes.values.extend([*map(float, numbers(cells))])
         except ValueError:
             strokes.spoilt = strokes.spoilt or _spoilt(table, line, cells, columns, places)
     return pages
@@ -148,13 +151,12 @@ def _frames(
             findings.append(Finding(kind, table, f"line {strokes.line}: {uid} {what}."))
             dropped = True
             continue
-        found[int(number)] = values[:TRACING_ROWS] if columns == CHORDS else values
+        found[int(number)] = values[:TRACING_ROWS] if columns == CHORDS else _first_round(values)
         for kind, what in _oddities(values, columns, record):
             where = f"line {strokes.line}: {uid}, frame {text}, {what}."
             findings.append(Finding(kind, table, where))
-    if len(found) < 2 and not dropped:
-        kind: Kind = "one-tracing" if found else "no-tracing"
-        findings.append(Finding(kind, table, f"{uid} has {len(found)} traced frames of two."))
+    if len(found) == 1 and not dropped:
+        findings.append(Finding("one-tracing", table, f"{uid} has one traced frame of two."))
     return found
 
 
@@ -172,9 +174,17 @@ def _defect(
         return "bad-cell", f"is traced in frame {text} with a bad cell ({strokes.spoilt})"
     if not np.isfinite(values).all():
         return "bad-cell", f"is traced in frame {text} with a number that is not finite"
-    if len(np.unique(values, axis=0)) < _LEAST:
+    if len(set(map(tuple, values.tolist()))) < _LEAST:
         return "short-tracing", f"is traced in frame {text} with {len(values)} lines or points only"
     return None
+
+
+def _first_round(points: np.ndarray) -> np.ndarray:
+    """The corners (n, 2) before they begin anew; twice around would fill nothing."""
+    for start in np.flatnonzero((points[_LEAST:] == points[0]).all(1)) + _LEAST:
+        if len(points) >= 2 * start and (points[start : 2 * start] == points[:start]).all():
+            return points[:start]
+    return points
 
 
 def _oddities(
@@ -183,6 +193,8 @@ def _oddities(
     """What is unusual about a tracing that is kept."""
     if columns == CHORDS and len(values) > TRACING_ROWS:
         yield "repeated-tracing", f"has {len(values)} lines; the first {TRACING_ROWS} are taken"
+    if columns == POLYGON and len(_first_round(values)) < len(values):
+        yield "repeated-tracing", f"has a polygon of {len(values)} points that begins anew"
     if columns == CHORDS and len(values) < TRACING_ROWS:
         yield "short-tracing", f"has {len(values)} lines of {TRACING_ROWS}"
     points = values.reshape(-1, 2)
