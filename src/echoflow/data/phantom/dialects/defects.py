@@ -25,8 +25,8 @@ class Defect:
     """A way to spoil a dataset. `kind` is its name, and what a reader should call it.
 
     `spoil` edits the files of one video under the root and returns the one that is to blame,
-    relative to the root. `leaves_out`: the video cannot be used any more; with `together`, neither
-    can those that were written with it. `whole`: a text file as such is spoilt, and no video.
+    relative to the root. `leaves_out`: the video cannot be used any more. `together`: what is
+    spoilt holds for all videos that were written with it. `whole`: a text file as such is spoilt.
     """
 
     kind: Kind
@@ -41,8 +41,8 @@ class Defect:
 class Planted:
     """An entry of defects.json: which defect in which file, and the videos that suffer from it.
 
-    `videos` are their files; there are none where a text file as such is spoilt. `uid` is the
-    first one's name.
+    `videos` are their files; there are none where a text file as such is spoilt. `uid` is the name
+    of the video, or of the patient where all that was written of him is hurt.
     """
 
     kind: Kind
@@ -78,6 +78,8 @@ def _spoilt(root: Path, defect: Defect, group: Sequence[Known]) -> Planted:
     path = defect.spoil(root, group[0])
     if defect.whole:
         return Planted(defect.kind, path, defect.what, None, (), False)
+    first = group[0].record
     hurt = group if defect.together else group[:1]
+    uid = first.patient if defect.together else first.uid
     videos = tuple(known.record.path for known in hurt)
-    return Planted(defect.kind, path, defect.what, group[0].record.uid, videos, defect.leaves_out)
+    return Planted(defect.kind, path, defect.what, uid, videos, defect.leaves_out)

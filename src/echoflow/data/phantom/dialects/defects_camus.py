@@ -54,15 +54,15 @@ def _fact(name: str, value: str | Callable[[Known], object]) -> Spoil:
     return spoil
 
 
-def _listed(change: Callable[[str], str]) -> Spoil:
-    """Rewrites the line of the patient in the list of its split."""
+def _spaced(root: Path, known: Known) -> str:
+    line = f"{known.record.patient}\n"
+    edit_text(root / _list(known), lambda text: text.replace(line, f"  {line.strip()} \n"))
+    return _list(known)
 
-    def spoil(root: Path, known: Known) -> str:
-        line = f"{known.record.patient}\n"
-        edit_text(root / _list(known), lambda text: text.replace(line, change(line)))
-        return _list(known)
 
-    return spoil
+def _in_no_list(root: Path, known: Known) -> str:
+    edit_text(root / _list(known), lambda text: text.replace(f"{known.record.patient}\n", ""))
+    return known.record.path
 
 
 def _without_labels(*stages: str) -> Spoil:
@@ -94,11 +94,12 @@ def _backwards(root: Path, known: Known) -> str:
 
 
 def _in_two_lists(root: Path, known: Known) -> str:
-    other = next(name for split, name in LISTS.items() if split != known.record.split)
-    path = root / SPLITS / other
+    """The patient is in the last list too, or, if he was there before, in the first."""
+    first, *_, last = (f"{SPLITS}/{name}" for name in LISTS.values())
+    path = root / (first if _list(known) == last else last)
     text = path.read_text() if path.exists() else ""
     path.write_text(f"{text}{known.record.patient}\n")
-    return f"{SPLITS}/{other}"
+    return last
 
 
 CAMUS = (
@@ -106,7 +107,7 @@ CAMUS = (
     Defect("missing-video", "there is no half sequence", removed, True),
     Defect("outside-root", "a link that leads out of the folder", led_out, True),
     Defect("repeated-name", "a patient in two lists", _in_two_lists, True, together=True),
-    Defect("bad-split", "a patient in no list", _listed(lambda line: ""), True, together=True),
+    Defect("bad-split", "a patient in no list", _in_no_list, True, together=True),
     Defect("bad-cell", "an EF that is no number", _fact("EF", "n/a"), True),
     Defect("bad-ef", "an EF as a fraction", _fact("EF", "0.55"), True),
     Defect("reversed", "a sequence from end-systole to end-diastole", _backwards),
@@ -119,7 +120,7 @@ CAMUS = (
         "end-systole after the last frame",
         _fact("ES", lambda known: known.record.frames + 3),
     ),
-    Defect("spaces", "spaces around a patient", _listed(lambda line: f"  {line.strip()} \n")),
+    Defect("spaces", "spaces around a patient", _spaced, together=True),
     Defect("byte-order-mark", "in a list", marked(_list), whole=True),
     Defect("line-ends", "CRLF in a text file", returned(_facts), whole=True),
 )

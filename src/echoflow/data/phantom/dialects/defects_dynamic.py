@@ -8,7 +8,6 @@ from echoflow.data.phantom.dialects.defects import Defect
 from echoflow.data.phantom.dialects.dynamic import LIST, TRACINGS
 from echoflow.data.phantom.dialects.spoil import (
     Listing,
-    both,
     cells,
     kept,
     marked,
@@ -56,6 +55,12 @@ def _off_the_picture(root: Path, known: Known) -> str:
     return LINES.edit(root, known, shifted)
 
 
+def _climbing(root: Path, known: Known) -> str:
+    removed(root, known)
+    kept(LINES, 0)(root, known)
+    return renamed(VIDEOS, "../../{name}")(root, known)
+
+
 def _unlisted(root: Path, known: Known) -> str:
     kept(LINES, 0)(root, known)
     kept(VIDEOS, 0)(root, known)
@@ -66,12 +71,7 @@ DYNAMIC = (
     *of_files(),
     Defect("missing-video", "listed, but there is no file", removed, True),
     Defect("unlisted-video", "a file without a row", _unlisted, True),
-    Defect(
-        "outside-root",
-        "a name that climbs out of the folder",
-        both(removed, renamed(VIDEOS, "../../{name}")),
-        True,
-    ),
+    Defect("outside-root", "a name that climbs out of the folder", _climbing, True),
     Defect("repeated-name", "two rows, two EFs", repeated(VIDEOS, EF="33.3"), True),
     Defect("bad-cell", "an EF that is no number", cells(VIDEOS, EF="n/a"), True),
     Defect("bad-ef", "an EF as a fraction", cells(VIDEOS, EF="0.55"), True),

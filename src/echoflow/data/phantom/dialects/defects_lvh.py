@@ -41,6 +41,10 @@ def _off_the_picture(root: Path, known: Known) -> str:
     return cells(ROWS, where=DIASTOLE, Y1=str(known.record.height + 40))(root, known)
 
 
+def _removed(root: Path, known: Known) -> str:
+    return Path(removed(root, known)).name  # the table does not say in which batch it was
+
+
 def _unlisted(root: Path, known: Known) -> str:
     kept(ROWS, 0)(root, known)
     return known.record.path
@@ -48,7 +52,7 @@ def _unlisted(root: Path, known: Known) -> str:
 
 LVH = (
     *of_files(),
-    Defect("missing-video", "listed, but there is no file", removed, True),
+    Defect("missing-video", "listed, but there is no file", _removed, True),
     Defect("unlisted-video", "a file without a row", _unlisted, True),
     Defect("outside-root", "a link that leads out of the folder", led_out, True),
     Defect("no-measurement", "no diameter at end-systole", kept(ROWS, 0, SYSTOLE), True),

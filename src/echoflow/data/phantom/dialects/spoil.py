@@ -135,16 +135,6 @@ def led_out(root: Path, known: Known) -> str:
     return known.record.path
 
 
-def both(first: Spoil, second: Spoil) -> Spoil:
-    """Two strokes; the second one's file is to blame."""
-
-    def spoil(root: Path, known: Known) -> str:
-        first(root, known)
-        return second(root, known)
-
-    return spoil
-
-
 def marked(file: Callable[[Known], str]) -> Spoil:
     """Puts a byte-order mark before a text file."""
 
