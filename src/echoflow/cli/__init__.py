@@ -2,7 +2,8 @@
 
 This package parses arguments and prints; the work is done by the modules it calls, which are
 imported inside the verbs so that `echoflow --help` answers at once. Exit codes: 0 done, 1 a bug
-(with its traceback), 2 something the user can mend (one sentence on stderr), 130 Ctrl-C.
+(with its traceback) or a dataset with videos that had to be left out (`data check`), 2 something
+the user can mend (one sentence on stderr), 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from echoflow import __version__
-from echoflow.cli import encode, evaluation, generation, interop, models, phantom, training
+from echoflow.cli import data, encode, evaluation, generation, interop, models, phantom, training
 from echoflow.cli.failures import explain
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
+app.add_typer(data.data, name="data")
 
 
 def _version(wanted: bool) -> None:

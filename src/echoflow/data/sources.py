@@ -53,10 +53,8 @@ def recognised(root: Path) -> tuple[str, Path]:
         base = source.base(root)
         if base is not None:
             return name, base
-    raise InputError(
-        f"{root} is no dataset that is known here: it has neither a {FILE_LIST} (the layout of "
-        f"EchoNet-Dynamic) nor any video or image file."
-    )
+    known = ", ".join(source.what for source in SOURCES.values())
+    raise InputError(f"{root} is no dataset that is known here, which are {known}.")
 
 
 def echonet_dynamic(root: str | Path) -> Manifest:
@@ -110,8 +108,8 @@ SOURCES: dict[str, Source] = {
     "echonet-pediatric": Source("EchoNet-Pediatric", _pediatric, echonet_pediatric),
     "echonet-dynamic": Source("EchoNet-Dynamic", _with_files(FILE_LIST), echonet_dynamic),
     "echonet-lvh": Source("EchoNet-LVH", _with_files(MEASUREMENTS), echonet_lvh),
-    "camus": Source("CAMUS, NIfTI", camus_base, camus),
-    "tmed2": Source("TMED-2, single pictures", tmed2_base, tmed2),
-    "dicom": Source("DICOM ultrasound", dicom_base, dicom),
-    "folder": Source("any folder of videos or images", _films, folder),
+    "camus": Source("CAMUS", camus_base, camus),
+    "tmed2": Source("TMED-2", tmed2_base, tmed2),
+    "dicom": Source("DICOM files", dicom_base, dicom),
+    "folder": Source("a folder of videos or images", _films, folder),
 }

@@ -106,6 +106,7 @@ def _unused(record: Record, name: str) -> Finding:
 
 _SHUFFLED = Protocol("80, 10 and 10 %, patients kept apart", shuffled)
 _OFFICIAL = Protocol("as the dataset ships them", as_shipped)
+_CAMUS = {"A4C": (400, 50, 50), "OTHER": (400, 50, 50)}
 
 # source -> name -> protocol; counts are of EchoFlow table 7, Free-Echo section 4, and the datasets
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
@@ -141,8 +142,8 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         ),
     },
     "camus": {
-        "official": dataclasses.replace(_OFFICIAL, published={"A4C": (400, 50, 50)}),
-        "freeecho": Protocol("as shipped", as_shipped, {"A4C": (400, 50, 50)}),
+        "official": dataclasses.replace(_OFFICIAL, published=_CAMUS),
+        "freeecho": Protocol("as shipped", as_shipped, _CAMUS),
     },
     "tmed2": {
         "official": _OFFICIAL,

@@ -135,8 +135,10 @@ class Table:
         """Line number, from 1, and cells of every line below the header that is not empty."""
         with self.path.open(encoding="utf-8-sig", errors="replace") as file:
             for number, text in enumerate(file, 1):
+                if number == 1:
+                    continue
                 cells = _cells(text)
-                if number > 1 and any(cells):
+                if cells[0] or any(cells):
                     yield number, cells
 
 
@@ -184,11 +186,10 @@ def _of_the_file(name: str, head: bytes, header: list[str]) -> Iterator[Finding]
 
 
 def _cells(text: str) -> list[str]:
-    text = text.rstrip("\r\n")
     if '"' not in text:
-        return text.split(",")
+        return text.rstrip("\r\n").split(",")
     try:
-        return next(csv.reader([text]), [])
+        return next(csv.reader([text.rstrip("\r\n")]), [""])
     except csv.Error:  # a cell beyond all measure
         return [text]
 

@@ -20,14 +20,19 @@ def inside(root: str | Path, text: str | Path) -> Path | None:
     The file need not exist.
     """
     name = str(text).replace("\\", "/")
-    if not name or "\0" in name or name.startswith("/") or PureWindowsPath(name).drive:
-        return None
-    if ".." in name.split("/"):
+    if climbs(name):
         return None
     path = Path(root, name)
     base = os.path.realpath(root)
     real = os.path.realpath(path)
     return path if real == base or real.startswith(base.rstrip(os.sep) + os.sep) else None
+
+
+def climbs(name: str) -> bool:
+    """Whether a path leaves the folder it is joined to by its spelling alone."""
+    parts = name.replace("\\", "/").split("/")
+    drive = ":" in parts[0] and PureWindowsPath(parts[0]).drive
+    return not name or "\0" in name or not parts[0] or ".." in parts or bool(drive)
 
 
 def inner(root: str | Path, *names: str) -> Path | None:

@@ -79,6 +79,21 @@ def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> 
     return _png(figure)
 
 
+def ef_histograms(groups: Mapping[str, ArrayLike]) -> bytes:
+    """EF in percent of each group, in steps of 5, as shares so that splits can be compared."""
+    figure, axes = _sheet(6.0, 3.4)
+    bins = np.arange(0, 101, 5.0)
+    for (name, values), colour in zip(groups.items(), (*COLOURS, INK), strict=False):
+        v = np.asarray(values, float)
+        shares = 100 * np.histogram(v, bins)[0] / len(v)
+        label = f"{name} (n = {len(v):,}), {v.mean():.1f} \u00b1 {v.std():.1f}"
+        axes.stairs(shares, bins, color=colour, lw=1.5, label=label)
+        axes.axvline(float(v.mean()), color=colour, lw=1.0, ls=":")
+    axes.set(xlim=(0, 100), xlabel="EF (%)", ylabel="share of the split (%)")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    return _png(figure)
+
+
 def area_curves(panels: Mapping[str, Mapping[str, ArrayLike]], fps: float) -> bytes:
     """Cavity area in percent of its largest against time: a panel per heart, a line per EF."""
     figure, grid = _panels(len(panels), 3.1, 2.6)

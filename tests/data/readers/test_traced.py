@@ -31,7 +31,7 @@ CASES: dict[str, tuple[list[str], set[int], list[tuple[str, str]]]] = {
     "short": (ED[:16] + ES, {1, 3}, [("short-tracing", "frame 1, has 16 lines of 21")]),
     "too short": (ED[:2] + ES, {3}, [("short-tracing", "in frame 1 with 2 lines or points only")]),
     "one point": (ED[:1] * 21 + ES, {3}, [("short-tracing", "in frame 1")]),
-    "one frame": (ED, {1}, [("one-tracing", "0XA has 1 traced frames of two")]),
+    "one frame": (ED, {1}, [("one-tracing", "0XA has one traced frame of two")]),
     "none": (["0XA.avi,1,2,3,4,"], set(), [("bad-cell", "has the frame ''")]),
     "past the end": (
         [*ED, *(line[:-1] + "5" for line in ES)],

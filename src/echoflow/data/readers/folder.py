@@ -6,7 +6,7 @@ from pathlib import Path
 
 from echoflow.data.container import contents
 from echoflow.data.findings import Finding, Flaw, left_out
-from echoflow.data.manifest import Manifest
+from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.readers.listing import by_name, flat, only_row, plain_name
 from echoflow.data.table import Row, Table, read_table
 from echoflow.data.tree import files_under, inside, leads_out
@@ -61,7 +61,7 @@ def _uid(path: Path) -> str:
 
 
 def _table(root: Path) -> Table | None:
-    """The only table at the top that has a FileName column."""
+    """The only table at the top that has a FileName column, or FileList.csv of several."""
     tables: list[Table] = []
     others: list[InputError] = []
     for path in files_under(root, suffixes=(".csv",)).paths:
@@ -71,6 +71,8 @@ def _table(root: Path) -> Table | None:
             tables.append(read_table(root, path.name, ("FileName",)))
         except InputError as error:
             others.append(error)
+    named = [table for table in tables if table.name == FILE_LIST]
+    tables = named or tables
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise InputError(f"{root} has several CSV files ({names}); keep the one with the labels.")

@@ -12,10 +12,11 @@ from pathlib import Path
 from echoflow.data.container import Contents, contents
 from echoflow.data.findings import Finding, Flaw
 from echoflow.data.table import Row, Table
-from echoflow.data.tree import files_under, inside, leads_out
+from echoflow.data.tree import Files, climbs, files_under, leads_out
 from echoflow.data.video import IMAGES, VIDEOS
 from echoflow.types import Record
 
+_SUFFIXES = {*VIDEOS, *IMAGES}
 AROUND = "the file itself is believed"
 
 
@@ -49,27 +50,32 @@ def read_listing(root: Path, table: Table, folder: str, suffixed: bool, build: B
     `suffixed` says whether names have a suffix in this layout; either way both are understood.
     """
     done = Listing(findings=list(table.findings))
-    shelf = _shelf(root, folder, done.findings)
+    files = files_under(root, folder, VIDEOS)
+    leaving = set(files.leaving)
+    shelf = _shelf(files, folder, done.findings)
     for uid, rows in by_name(table, suffixed, done.findings).items():
         where = shelf.pop(uid, None)
         try:
             row = only_row(rows, uid, table, done.findings)
-            path = _checked(root, folder, uid, where, row)
+            path = _checked(folder, where, where in leaving, row)
             entry = Entry(row, table.name, uid, path, contents(root, path))
             done.records.append(build(entry, done.findings))
             done.rows[uid] = row
         except Flaw as flaw:
             done.findings.append(flaw.found(table.name, uid))
     for uid, where in shelf.items():
-        done.findings.append(_unlisted(root, uid, where, table))
+        name = where.as_posix()
+        stray = Finding("unlisted-video", name, f"{name} is not listed in {table.name}.", uid)
+        done.findings.append(leads_out(where, uid) if where in leaving else stray)
     return done
 
 
 def plain_name(text: str) -> tuple[str, bool]:
     """The name of a video without spaces around it and its suffix, and whether it had one."""
     name = text.strip().replace("\\", "/")
-    suffix = next((s for s in VIDEOS + IMAGES if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)].strip(), bool(suffix)
+    stem, dot, suffix = name.rpartition(".")
+    known = f"{dot}{suffix.lower()}" in _SUFFIXES
+    return (stem.strip(), True) if known else (name, False)
 
 
 def flat(name: str) -> str:
@@ -90,9 +96,8 @@ def odd_spelling(text: str, line: int, table: str, suffixed: bool | None) -> Ite
         yield Finding("spaces", table, f"line {line}: spaces in the name {text!r}.")
 
 
-def _shelf(root: Path, folder: str, findings: list[Finding]) -> dict[str, Path]:
+def _shelf(files: Files, folder: str, findings: list[Finding]) -> dict[str, Path]:
     """uid -> file or link, relative to the root. AVI comes before other files of one name."""
-    files = files_under(root, folder, VIDEOS)
     shelf: dict[str, Path] = {}
     for path in sorted((*files.paths, *files.leaving), key=lambda p: p.suffix.lower() != ".avi"):
         short = path.relative_to(folder).as_posix()
@@ -142,23 +147,14 @@ def _said(row: Row) -> list[str]:
     return [text.strip() for name, text in row.cells.items() if name not in ("", "FileName")]
 
 
-def _checked(root: Path, folder: str, uid: str, where: Path | None, row: Row) -> str:
+def _checked(folder: str, where: Path | None, leaves: bool, row: Row) -> str:
     """The path of a listed video that is there, and in the dataset."""
     name, _ = plain_name(row.cells["FileName"])
-    outside = inside(root, name) is None or (where and inside(root, where) is None)
-    if outside:
+    if leaves or climbs(name):
         detail = f"line {row.line}: {name} leads out of the dataset; it is not opened."
         raise Flaw("outside-root", detail, row.path)
     if where is None:
         path = f"{folder}/{name}.avi"
-        raise Flaw(
-            "missing-video", f"{path} is listed in line {row.line}, but not there.", path=path
-        )
+        detail = f"{path} is listed in line {row.line}, but not there."
+        raise Flaw("missing-video", detail, path=path)
     return where.as_posix()
-
-
-def _unlisted(root: Path, uid: str, where: Path, table: Table) -> Finding:
-    if inside(root, where) is None:
-        return leads_out(where, uid)
-    name = where.as_posix()
-    return Finding("unlisted-video", name, f"{name} is not listed in {table.name}.", uid)
