@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from echoflow.data.manifest import Manifest
-from echoflow.data.prepare import Window, load_clip, load_file, load_mask
+from echoflow.data.prepare import PROTOCOLS, Window, load_clip, load_file, load_mask
 from echoflow.data.sources import folder
 from echoflow.data.video import write_video
 from echoflow.types import InputError, Split, View
@@ -114,3 +114,47 @@ def test_foreign_clips_become_two_seconds():
         load_file(POOL[0], window)  # as the page played it, the clip lasts 1.92 s
     held = load_file(POOL[0], dataclasses.replace(window, short="hold"))
     assert held.video.shape == (32, 112, 112)
+
+
+def test_windows_from_a_random_place(manifest):
+    rng = np.random.default_rng(0)
+    starts = {
+        int(times(load_clip(manifest, manifest.records[0], Window(5), rng).video)[0])
+        for _ in range(60)
+    }
+    assert starts == set(range(16))
+    late = [load_clip(manifest, manifest.records[0], Window(5, start=0.5), rng) for _ in range(20)]
+    assert min(times(clip.video)[0] for clip in late) >= 10
+
+
+def test_what_runs_backwards_is_turned_round(manifest):
+    turned = dataclasses.replace(manifest, backwards=frozenset({"clip"}))
+    clip = load_clip(turned, turned.records[0], Window(4))
+    assert times(clip.video).tolist() == [19, 18, 17, 16]
+
+
+def test_protocols_of_the_papers(manifest):
+    record = manifest.records[0]
+    shapes = {
+        name: load_clip(manifest, record, window).video.shape
+        for name, window in PROTOCOLS.items()
+        if window.short != "refuse"
+    }
+    assert shapes == {
+        "echonet-synthetic": (64, 112, 112),
+        "echodiffusion": (64, 112, 112),
+        "echodiffusion-metrics": (64, 128, 128),
+        "free-echo": (24, 128, 128),
+    }
+    with pytest.raises(InputError, match="too short: 64 frames at 32 fps"):
+        load_clip(manifest, record, PROTOCOLS["echoflow"])
+    padded = load_clip(manifest, record, PROTOCOLS["free-echo"]).video
+    assert padded[19].any()
+    assert not padded[20:].any()
+
+
+def test_all_of_a_video_by_another_method(manifest):
+    record = manifest.records[0]
+    assert len(load_clip(manifest, record, Window(fps=32, time="zoom")).video) == 32
+    zoomed = load_clip(manifest, record, Window(fps=10, time="zoom")).video
+    assert (zoomed[[0, -1], 0, 0] == [0, 190]).all()

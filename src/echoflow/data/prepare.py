@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from echoflow.data.findings import Flaw
 from echoflow.data.manifest import Manifest
 from echoflow.data.masks import check_mask
-from echoflow.data.resample import resample_time, resize, square
+from echoflow.data.resample import Short, Space, TimeMethod, lasting, random_start, resample_time
 from echoflow.data.video import Gray, read_gray
 from echoflow.types import Clip, InputError, Record, Split, View
 
@@ -22,20 +22,46 @@ class Window:
     """What a clip is cut to: `frames` at `fps`, each `size` x `size` pixels.
 
     `fps=None` keeps the frame rate; `frames=None` takes all that the video has from `start`, in
-    seconds. A video too short for `frames` is refused, or holds its last frame; a single image
-    always holds.
+    seconds. `time` says how frames are made that fall between others, `short` what becomes of a
+    video too short for `frames`; a single image always holds. `border` black pixels are put around
+    the picture.
     """
 
     frames: int | None = None
     fps: float | None = None
     size: int = 112
     start: float = 0.0
-    short: Literal["refuse", "hold"] = "refuse"
+    short: Short = "refuse"
     gray: Gray = "luma"
+    time: TimeMethod = "nearest"
+    border: int = 0
+
+    @property
+    def space(self) -> Space:
+        """Size and border of the picture."""
+        return Space(self.size, self.border)
 
 
-def load_clip(manifest: Manifest, record: Record, window: Window = Window()) -> Clip:
-    """The video of a record in its window. `InputError` if file and record disagree on frames."""
+# How the papers cut clips. All but the last two take them from a random place: give `rng`.
+PROTOCOLS: Mapping[str, Window] = {
+    "echonet-synthetic": Window(64, 32.0, short="black", gray="mean"),
+    "echoflow": Window(64, 32.0),
+    "echodiffusion": Window(64, 32.0, short="black", time="zoom"),
+    "echodiffusion-metrics": Window(64, 32.0, short="black", time="zoom", border=8),
+    "free-echo": Window(24, size=128, short="black"),
+}
+
+
+def load_clip(
+    manifest: Manifest,
+    record: Record,
+    window: Window = Window(),
+    rng: np.random.Generator | None = None,
+) -> Clip:
+    """The video of a record in its window, forwards; with `rng` from a random place after `start`.
+
+    `InputError` if file and record disagree on the number of frames.
+    """
     path = manifest.video(record)
     video, _ = _grey(path, window)
     if len(video) != record.frames:
@@ -44,7 +70,9 @@ def load_clip(manifest: Manifest, record: Record, window: Window = Window()) -> 
             f"{path} has {len(video)} frames, the manifest says {record.frames}; "
             "copy the file again or correct its row.",
         )
-    video, fps = fit(video, record.fps, window, str(path))
+    if record.uid in manifest.backwards:
+        video = video[::-1]
+    video, fps = fit(video, record.fps, window, str(path), rng)
     known = {f.name: getattr(record, f.name) for f in dataclasses.fields(Clip) if f.name != "video"}
     return Clip(video=video, **{**known, "fps": fps})
 
@@ -72,8 +100,14 @@ def load_mask(path: str | Path, size: int = 112) -> np.ndarray:
         raise InputError(f"{path}: {error}") from None
 
 
-def fit(video: np.ndarray, fps: float, window: Window, name: str) -> tuple[np.ndarray, float]:
-    """uint8 (t, h, w) at `fps` -> (frames, size, size) and its fps; padded to a square first.
+def fit(
+    video: np.ndarray,
+    fps: float,
+    window: Window,
+    name: str,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, float]:
+    """uint8 (t, h, w) at `fps` -> (frames, side, side) and its fps; padded to a square first.
 
     Only the frames in the window are resized. `name` is what an `InputError` calls the video.
     """
@@ -83,14 +117,18 @@ def fit(video: np.ndarray, fps: float, window: Window, name: str) -> tuple[np.nd
         seconds = f"{name} lasts {len(video) / fps:.3g} s; it has no {window.start:g} s."
         raise Flaw("too-short", seconds)
     still = len(video) == 1
-    fitting = 1 if still else max(1, int((len(video) - start) / fps * rate + 1e-6))
-    frames = window.frames or fitting
-    short = "hold" if still else window.short
+    whole = 1 if still else lasting(len(video), fps, rate, window.time, start)
+    frames = window.frames or whole
+    if rng is not None and not still:
+        left = len(video) - int(start)
+        start += random_start(left, fps, rate, frames, rng, window.time)
     try:
-        video = resample_time(video, fps, rate, frames, start=start, short=short)
+        video = resample_time(
+            video, fps, rate, frames, window.time, start, "hold" if still else window.short
+        )
     except InputError as error:
         raise Flaw("too-short", f"{name}: {error}") from None
-    return resize(square(video), window.size, window.size), rate
+    return window.space.fit(video), rate
 
 
 def _grey(path: Path, window: Window) -> tuple[np.ndarray, float]:
