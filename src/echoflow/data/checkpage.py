@@ -63,7 +63,7 @@ def _head(checked: Check) -> Iterator[str]:
 def _groups(groups: Sequence[Group]) -> Iterator[str]:
     published = any(group.published for group in groups)
     head = ("view", "split", "videos", *(["published"] if published else []))
-    rows = [(*head, "with EF", "mean", "sd", "least", "median", "most")]
+    rows: list[Sequence[str]] = [(*head, "with EF", "mean", "sd", "least", "median", "most")]
     for group in groups:
         ef = group.ef
         figures = (ef.mean, ef.sd, ef.least, ef.quartiles[1], ef.most) if ef else ()
