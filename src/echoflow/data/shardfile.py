@@ -33,6 +33,7 @@ from echoflow.types import InputError, Record, Split, View
 
 INDEX, CARD, FINDINGS = "index.parquet", "latents.json", "findings.csv"
 FORMAT = 2  # 1 had neither hashes nor findings nor masks of some frames only
+NOTES = "echoflow"
 MASK, TRACED = ".mask", ".traced"
 UNKNOWN = -1
 
@@ -104,13 +105,14 @@ class Sums:
             self.second = [a + b for a, b in zip(mine[1], other.second, strict=True)]
             self.n += other.n
 
-    def statistics(self) -> LatentStats:
-        """Mean and standard deviation per channel; `InputError` if nothing was added."""
+    def measured(self) -> dict[str, list[float]]:
+        """`mean` and `std` per channel; `InputError` if nothing was added."""
         if self.n == 0:
             raise InputError("no video of split TRAIN: the latent statistics need some.")
         first, second = (torch.tensor(s, dtype=torch.float64) for s in (self.first, self.second))
         mean = first / self.n
-        return LatentStats(mean, (second / self.n - mean.square()).clamp(min=0).sqrt())
+        std = (second / self.n - mean.square()).clamp(min=0).sqrt()
+        return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 @dataclass
@@ -134,20 +136,16 @@ def write_shard(path: Path, tensors: dict[str, Tensor], notes: Notes) -> None:
         "findings": [asdict(finding) for finding in notes.findings],
         "sums": asdict(notes.sums),
     }
-    header = {name: json.dumps(value, allow_nan=False) for name, value in told.items()}
     with atomic_file(path) as file:
-        save_file(tensors, str(file), {"format": "pt", **header})
+        # one entry, since the writer would put several in an order of its own
+        save_file(tensors, str(file), {NOTES: json.dumps(told, allow_nan=False)})
 
 
 def read_notes(path: Path) -> Notes:
     """What the header of a shard says; its tensors stay on disk."""
     try:
         with safe_open(str(path), "pt") as file:
-            told = {
-                key: json.loads(text)
-                for key, text in (file.metadata() or {}).items()
-                if key != "format"
-            }
+            told = json.loads((file.metadata() or {})[NOTES])
         return Notes(
             [Row.of(cells) for cells in told["rows"]],
             [Finding(**cells) for cells in told["findings"]],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoflow.data.feed import WHOLE, Feed, Read, reader
+from echoflow.data.feed import WHOLE, Feed, Reader
 from echoflow.data.findings import Finding
 from echoflow.data.manifest import Manifest
 from echoflow.data.masks import latent_mask
@@ -18,7 +18,7 @@ from echoflow.data.pixels import to_float
 from echoflow.data.prepare import Window
 from echoflow.data.shardwriter import PER_SHARD, Encoded, Item, Progress, write_latents
 from echoflow.data.windows import Latents as Latents
-from echoflow.latents import Moments, encode
+from echoflow.latents import LatentStats, Moments, encode
 from echoflow.types import Inference, Record
 
 
@@ -36,6 +36,7 @@ def encode_clips(
     progress: Progress = lambda done: None,
     workers: int = 0,
     inference: Inference = "bf16",
+    scaling: LatentStats | None = None,
 ) -> Encoded:
     """Encode clips into the latent folder `out`, or go on with it.
 
@@ -43,9 +44,12 @@ def encode_clips(
     the network. A video that cannot be read is left out and found in the result; see
     `write_latents` for the rest.
     """
-    with reader(clips, workers) as read:
-        supply = _Encoder(clips, avae, provenance, inference, read)
-        return write_latents(supply, out, per_shard, progress)
+    reader = Reader(clips, workers)
+    try:
+        supply = _Encoder(clips, avae, provenance, inference, reader)
+        return write_latents(supply, out, per_shard, progress, scaling=scaling)
+    finally:
+        reader.close()
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class _Encoder:
     avae: Any
     provenance: str
     inference: Inference
-    read: Read
+    read: Reader
 
     def __len__(self) -> int:
         return len(self.feed)
@@ -86,7 +90,7 @@ class _Encoder:
             moments = _encode(self.avae, loaded.clip.video, self.inference)
             masks = latent_mask(loaded.masks, *moments.mean.shape[-2:]).byte()
             record = Record.of(loaded.clip, loaded.clip.uid)
-            yield Item(record, moments, loaded.traced, masks, loaded.sha256)
+            yield Item(record, moments, loaded.traced, masks, loaded.sha256, loaded.note)
 
 
 def _encode(avae: Any, video: np.ndarray, inference: Inference) -> Moments:

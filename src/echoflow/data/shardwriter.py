@@ -26,7 +26,7 @@ from echoflow.data.claims import claimed
 from echoflow.data.findings import Finding, left_out
 from echoflow.data.shardfile import MASK, TRACED, Notes, Row, Sums, shard_name
 from echoflow.files import atomic_file
-from echoflow.latents import Moments
+from echoflow.latents import LatentStats, Moments
 from echoflow.types import InputError, Record, Split
 
 PLAN, FINISH = "plan.json", "finish.lock"
@@ -37,13 +37,17 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Item:
-    """One video as latents. `traced` (k,) are the frames whose LV is known, `masks` (k, h, w)."""
+    """One video as latents. `traced` (k,) are the frames whose LV is known, `masks` (k, h, w).
+
+    `note` is a defect that was read around.
+    """
 
     record: Record
     moments: Moments
     traced: np.ndarray
     masks: Tensor
     sha256: str
+    note: Finding | None = None
 
 
 class Supply(Protocol):
@@ -84,14 +88,17 @@ def write_latents(
     per_shard: int = PER_SHARD,
     progress: Progress = lambda done: None,
     dtype: torch.dtype = torch.float16,
+    scaling: LatentStats | None = None,
 ) -> Encoded:
     """The supply as a latent folder; what earlier or other processes have made of it is kept.
 
-    `InputError`: nothing can be read, none of it is of split TRAIN, or `out` (or what was begun of
-    it) holds something else.
+    `scaling` are statistics to normalise by, such as those of published weights, instead of the
+    ones of these training videos, which are measured anyway.
+    `InputError`: nothing can be read, none of it is of split TRAIN (unless there is `scaling`), or
+    `out`, or what was begun of it, holds something else.
     """
     target = Path(out).expanduser().resolve()
-    plan = _plan(supply, per_shard, dtype)
+    plan = _plan(supply, per_shard, dtype, scaling)
     if (target / shardfile.CARD).is_file() and shardfile.read_card(target).get("plan") == plan:
         return _finished(target, len(supply), progress)
     work = _begin(target, out, plan)
@@ -116,7 +123,9 @@ def write_latents(
     return _finished(target, len(supply), progress)
 
 
-def _plan(supply: Supply, per_shard: int, dtype: torch.dtype) -> dict[str, Any]:
+def _plan(
+    supply: Supply, per_shard: int, dtype: torch.dtype, scaling: LatentStats | None
+) -> dict[str, Any]:
     """What a shard's content follows from, as plain values."""
     uids = [record.uid for record in supply.records]
     if not uids:
@@ -124,7 +133,7 @@ def _plan(supply: Supply, per_shard: int, dtype: torch.dtype) -> dict[str, Any]:
     names = {f"{uid}{suffix}" for uid in uids for suffix in ("", MASK, TRACED)}
     if len(names) != 3 * len(uids):
         raise InputError("two videos have one name, or one ends in .mask or .traced; rename it.")
-    if not any(record.split == Split.TRAIN for record in supply.records):
+    if scaling is None and not any(r.split == Split.TRAIN for r in supply.records):
         raise InputError("no video of split TRAIN: the latent statistics need some.")
     listing = json.dumps([asdict(record) for record in supply.records], sort_keys=True)
     settings = {
@@ -133,6 +142,7 @@ def _plan(supply: Supply, per_shard: int, dtype: torch.dtype) -> dict[str, Any]:
         "records": hashlib.sha256(listing.encode()).hexdigest(),
         "per_shard": per_shard,
         "dtype": str(dtype).removeprefix("torch."),
+        "scaling": scaling and {"mean": scaling.mean.tolist(), "std": scaling.std.tolist()},
         **supply.plan(),
     }
     return json.loads(json.dumps(settings))
@@ -177,6 +187,7 @@ def _write_shard(
         if isinstance(item, Finding):
             notes.findings.append(item)
             continue
+        notes.findings += [] if item.note is None else [item.note]
         tensors.update(_tensors(item, dtype))
         if item.record.split == Split.TRAIN:
             notes.sums.add(item.moments.mean, item.moments.std)
@@ -212,7 +223,7 @@ def _finish(work: Path, target: Path, supply: Supply, plan: Mapping[str, Any]) -
             raise InputError(
                 f"none of {len(supply)} videos can be read: {total.findings[-1].detail}"
             )
-        card = {**total.card(), "echoflow": __version__, "plan": plan}
+        card = {**total.card(plan["scaling"]), "echoflow": __version__, "plan": plan}
         shardfile.write_findings(work / shardfile.FINDINGS, total.findings)
         shardfile.write_card(work, card)
         for rest in (*work.glob("shard-*.lock"), work / PLAN):
@@ -242,13 +253,13 @@ class _Total:
             self.files.update(f"{row.record.uid} {row.sha256}\n".encode())
         return notes.rows
 
-    def card(self) -> dict[str, Any]:
+    def card(self, scaling: Mapping[str, list[float]] | None) -> dict[str, Any]:
         """Statistics, counts, and one hash of all source files."""
-        stats = self.sums.statistics()
+        measured = self.sums.measured() if self.sums.n or scaling is None else None
         return {
             "format": shardfile.FORMAT,
-            "mean": stats.mean.tolist(),
-            "std": stats.std.tolist(),
+            **(scaling or measured or {}),
+            "measured": measured,
             "videos": self.videos,
             "frames": self.frames,
             "left_out": len(left_out(self.findings)),
