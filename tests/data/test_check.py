@@ -177,6 +177,18 @@ def test_workers_find_what_one_process_finds(root):
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_names_on_disk_do_not_steer_the_terminal(tmp_path):
+    films(tmp_path / "set", ["ok.avi", "\x1b[31mred\n.avi", "\udcff.avi"])
+    checked = check(tmp_path / "set")
+    page = text(checked)
+    assert "\x1b" not in page
+    assert r"\x1b[31mred\n" in page
+    assert page.encode()
+    write(checked, tmp_path / "out")
+    assert checked.found == 3
+    assert len(checked.records) == 1
+
+
 def test_one_line_for_training(root):
     manifest = open_source(root)
     line = left_out_line(manifest.findings, len(manifest.records))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -91,6 +92,29 @@ def test_an_unusual_header_is_left_to_the_decoder(tmp_path, data):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(Flaw, match=r"a.avi cannot be opened: no such file") as caught:
         contents(tmp_path, "a.avi")
+    assert caught.value.kind == "unreadable"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.avi")
+    with pytest.raises(Flaw, match=r"a.avi is no file"):
+        contents(tmp_path, "a.avi")
+
+
+@pytest.mark.parametrize("name", ["a\nb.avi", "\x1b[31m.avi", "\udcff.avi"])
+def test_names_that_cannot_be_printed(tmp_path, name):
+    with pytest.raises(Flaw, match="cannot be printed"):
+        contents(tmp_path, name)
+
+
+def test_whatever_a_package_raises_is_a_reason(tmp_path, monkeypatch):
+    def bomb(path: Path) -> tuple[int, int, int, float]:
+        raise AttributeError("no codec")
+
+    monkeypatch.setattr("echoflow.data.container.probe", bomb)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with pytest.raises(Flaw, match=r"a.mp4 cannot be read \(AttributeError\)") as caught:
+        contents(tmp_path, "a.mp4")
     assert caught.value.kind == "unreadable"
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from echoflow.data.check import Check, Group, Spread, summary
 from echoflow.data.findings import Finding, counts
@@ -23,14 +24,14 @@ def text(checked: Check) -> str:
         parts += [_kinds(checked.findings)]
     if checked.left_out:
         parts += [_left_out(checked)]
-    return "\n\n".join("\n".join(lines) for lines in parts)
+    return "\n\n".join("\n".join(map(_printable, lines)) for lines in parts)
 
 
 def write(checked: Check, folder: str | Path) -> None:
     """`summary.json`, `findings.csv` and, where an EF is known, `ef.png`; each replaces its own."""
     with atomic_file(Path(folder, SUMMARY)) as work:
         work.write_text(json.dumps(summary(checked), indent=2) + "\n")
-    with atomic_file(Path(folder, FINDINGS)) as work, work.open("w", newline="") as file:
+    with atomic_file(Path(folder, FINDINGS)) as work, _open(work) as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("kind", "file", "left_out", "detail"))
         for finding in checked.findings:
@@ -121,6 +122,16 @@ def _left_out(checked: Check) -> Iterator[str]:
     yield from _aligned(rows, left=2, last=True)
     if len(reasons) > SHOWN:
         yield f"and {len(reasons) - SHOWN:,} more; {FINDINGS} names every one (--out)"
+
+
+def _open(path: Path) -> TextIO:
+    """Names on disk may be bytes that are no text."""
+    return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+
+
+def _printable(line: str) -> str:
+    """No name on disk or cell of a table may steer the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _told(finding: Finding) -> str:

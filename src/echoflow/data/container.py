@@ -7,7 +7,9 @@ they tell a file that was cut short. Every other format is asked through its own
 from __future__ import annotations
 
 import os
+import stat
 import struct
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from echoflow.types import InputError
 
 STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _HEADER = 4096  # bytes; the tables of an AVI file stand in the first few hundred
+_UNPRINTABLE = {"Cc", "Cs"}  # control characters, and bytes that are no text
 _UNKNOWN = (0, 0xFFFFFFFF)  # a size that its writer never came back to fill in
 
 
@@ -36,8 +39,15 @@ def contents(root: str | Path, name: str) -> Contents:
     `Flaw`: empty-file, unreadable or truncated, as far as the header tells.
     """
     path = Path(root, name)
+    if _UNPRINTABLE & set(map(unicodedata.category, name)):
+        raise _flaw("unreadable", name, "has a name that cannot be printed; give it another")
     try:
-        size = os.stat(path).st_size
+        about = os.stat(path)
+        size = about.st_size
+        if not stat.S_ISREG(about.st_mode):
+            raise _flaw("unreadable", name, "is no file; remove it")
+        with path.open("rb") as file:
+            head = file.read(_HEADER)
     except OSError as error:
         reason = (error.strerror or "refused").lower()
         raise _flaw("unreadable", name, f"cannot be opened: {reason}") from None
@@ -45,7 +55,7 @@ def contents(root: str | Path, name: str) -> Contents:
         raise _flaw("empty-file", name, "has no bytes; copy it again")
     known = None
     if path.suffix.lower() == ".avi":
-        known = _avi(path, name, size)
+        known = _avi(head, name, size)
     elif path.suffix.lower() in STILLS:
         known = _still(path)
     if known is not None:
@@ -54,6 +64,8 @@ def contents(root: str | Path, name: str) -> Contents:
         return Contents(*probe(path))
     except InputError as error:
         raise as_flaw(error, path, name) from None
+    except Exception as error:  # of a package, on bytes that nobody meant it for
+        raise _flaw("unreadable", name, f"cannot be read ({type(error).__name__})") from error
 
 
 def as_flaw(error: InputError, path: Path, name: str) -> Flaw:
@@ -68,10 +80,8 @@ def _flaw(kind: Kind, name: str, what: str) -> Flaw:
     return Flaw(kind, f"{name} {what}.", path=name)
 
 
-def _avi(path: Path, name: str, size: int) -> Contents | None:
+def _avi(head: bytes, name: str, size: int) -> Contents | None:
     """None where the header does not say all; then the decoder has to look."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER)
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:12] != b"AVI ":
         return None
     (told,) = struct.unpack_from("<I", head, 4)

@@ -134,6 +134,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             as_shipped,
             {"A4C": (2580, 336, 368), "PSAX": (3559, 448, 519)},
         ),
+        "fold-8-9": _two_folds(8, 9),
     },
     "echonet-lvh": {
         "official": _OFFICIAL,
