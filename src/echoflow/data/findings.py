@@ -67,6 +67,10 @@ class Finding:
     detail: str
     excluded: str | None = None
 
+    def __post_init__(self) -> None:
+        """One line, whatever stands in a name or a cell that it quotes."""
+        object.__setattr__(self, "detail", " ".join(self.detail.split()))
+
 
 class Flaw(InputError):
     """An error that knows its kind, so that a reader can turn it into a finding and go on.

@@ -14,6 +14,7 @@ from echoflow.types import InputError
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.container import InputContainer
 
 Gray = Literal["luma", "mean", "keep"]
 
@@ -25,6 +26,16 @@ _EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.
 _THIRD = np.rint(np.arange(3 * 255 + 1) / 3).astype(np.uint8)
 _BT601 = (19595, 38470, 7471)  # luma of red, green, blue in 16-bit fixed point, as in JPEG
 _BELIEVED = 64 << 20  # bytes: headers lie, memory is finite
+# what a video may be, whatever its suffix: no playlist, which would make the decoder read others
+_CONTAINERS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,mpeg,mpegts,mpegvideo"
+
+
+def opened(path: Path) -> InputContainer:
+    """The container in a file, and in no other: its text, not its name, could ask for more."""
+    import av
+
+    only = {"format_whitelist": _CONTAINERS}
+    return av.open(f"file:{path}", options=only, metadata_errors="replace")
 
 
 def read_stream(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
@@ -37,7 +48,7 @@ def read_stream(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
     frames = _Block(path)
     packets = 0
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             if not container.streams.video:
                 raise InputError(f"{path} has no picture in it; give a video or image file.")
             stream = container.streams.video[0]

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echoflow.data.luma import FULL_RANGE, NEUTRAL, Gray, gray_of_rgb, read_stream, truncated
-from echoflow.data.medical import medical_format, probe_medical, read_medical
+from echoflow.data.luma import (
+    FULL_RANGE,
+    NEUTRAL,
+    Gray,
+    gray_of_rgb,
+    opened,
+    read_stream,
+    truncated,
+)
+from echoflow.data.medical import medical_format, probe_medical, read_medical, refuse_huge
 from echoflow.files import atomic_file
 from echoflow.types import InputError, choose
 
@@ -30,6 +38,7 @@ IMAGES = (".gif", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
 STILL_FPS = 1.0  # what a single image reports as its frame rate
 
+_WORK = 16  # bytes per pixel that turning colours into grey takes
 _COMPRESS = np.rint(np.arange(256) * 219 / 255 + 16).astype(np.uint8)
 
 
@@ -96,7 +105,7 @@ def probe(path: str | Path) -> tuple[int, int, int, float]:
         if medical_format(path):
             return probe_medical(path)
         try:
-            with av.open(str(path)) as container:
+            with opened(path) as container:
                 (stream, *_) = container.streams.video
                 if stream.frames and stream.average_rate:
                     rate = float(stream.average_rate)
@@ -115,9 +124,17 @@ def _read_image(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
     delays: list[float] = []
     try:
         with Image.open(path) as image:
+            refuse_huge(path, 1, image.height, image.width, _WORK)
             for picture in _pictures(image):
+                refuse_huge(path, len(frames) + 1, picture.height, picture.width)
                 frames.append(gray_of_rgb(_rgb(picture), gray))
                 delays.append(float(picture.info.get("duration", 0)) or 100.0)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"{path} claims more pixels than any picture has; copy it again."
+        ) from error
     except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:
         if not frames:
             raise InputError(f"{path} is not an image that can be read; copy it again.") from error

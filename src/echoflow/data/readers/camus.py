@@ -150,6 +150,8 @@ def _lines(done: _Reading, path: str) -> list[str]:
     if inside(done.root, path) is None:
         done.note("outside-root", path, f"{path} leads out of the dataset; it is not opened.")
         return []
+    if not (done.root / path).is_file():
+        return []
     try:
         text = (done.root / path).read_bytes().decode("utf-8", "replace")
     except OSError:

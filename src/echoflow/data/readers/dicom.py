@@ -98,6 +98,8 @@ def _scan(root: Path, name: str, row: Row | None, findings: list[Finding]) -> _S
     path = root / name
     if inside(root, name) is None:
         raise Flaw("outside-root", leads_out(Path(name), name).detail)
+    if not path.is_file():
+        raise Flaw("unreadable", f"{name} is a link to nothing, or no file.")
     if not path.stat().st_size:
         raise Flaw("empty-file", f"{name} has no bytes; copy it again.")
     try:
