@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ def write_dicom(
     region: tuple[int, int, int, int] | None = None,
     cm_per_px: float | None = 0.05,
     frame_time: float | None = 20.0,
-    **tags: Any,
+    tags: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """uint8 or uint16 frames (t, h, w[, 3]) as a multi-frame ultrasound image.
 
