@@ -8,7 +8,7 @@ Dropping a field in training and leaving it out of a guidance branch are the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,15 +71,19 @@ class Condition:
             choose(name, NULLS, "condition field")
         return replace(self, **{n: null(n, v) for n, v in self.present().items() if n in names})
 
-    def dropped(self, p: float | Mapping[str, float], rng: Generator) -> Condition:
-        """Every field of every sample null with probability `p` (or `p[field]`), independently."""
+    def dropped(
+        self, p: float | Mapping[str, float], rng: Generator | Sequence[Generator]
+    ) -> Condition:
+        """Every field of every sample null with probability `p` (or `p[field]`), independently.
+
+        With a generator for each sample, what is dropped there does not depend on the others.
+        """
         chances = p if isinstance(p, Mapping) else dict.fromkeys(NULLS, p)
         for name in chances:
             choose(name, NULLS, "condition field")
         kept = {}
         for name, value in self.present().items():
-            draws = torch.rand(len(value), generator=rng, device=rng.device)
-            drop = (draws < chances.get(name, 0.0)).to(value.device)
+            drop = (_uniform(len(value), rng) < chances.get(name, 0.0)).to(value.device)
             kept[name] = torch.where(over(drop, value), null(name, value), value)
         return replace(self, **kept)
 
@@ -135,6 +139,14 @@ class Condition:
 def null(name: str, value: Tensor) -> Tensor:
     """The null of a field, shaped like `value`."""
     return torch.full_like(value, NULLS[name])
+
+
+def _uniform(n: int, rng: Generator | Sequence[Generator]) -> Tensor:
+    if isinstance(rng, Generator):
+        return torch.rand(n, generator=rng, device=rng.device)
+    if len(rng) != n:
+        raise ValueError(f"{n} samples need as many generators; got {len(rng)}.")
+    return torch.cat([torch.rand(1, generator=one, device=one.device) for one in rng])
 
 
 def over(per_sample: Tensor, x: Tensor) -> Tensor:

@@ -12,15 +12,18 @@ import torch
 from safetensors.torch import load_file
 
 from echoflow.condition import Condition
-from echoflow.data.clips import BatchStream
+from echoflow.data.stream import BatchStream
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMvTConfig
 from echoflow.training.autoencoder import AutoencoderTask
-from echoflow.training.checkpoint import checkpoints
-from echoflow.training.fit import fit, learning_rate
+from echoflow.training.checkpoint import checkpoints, newest
+from echoflow.training.fit import fit
+from echoflow.training.folder import held, is_held
 from echoflow.training.generation import FlowTask
+from echoflow.training.optimisers import learning_rate
 from echoflow.training.recipes import AutoencoderOptions, Engine, FlowOptions, Recipe
+from echoflow.training.stopping import Terminated
 from echoflow.training.task import Logs, Task
 from echoflow.types import Batch, InputError
 
@@ -68,6 +71,13 @@ def recipe(stage: str, steps: int = 6) -> Recipe:
     return Recipe(stage=stage, model="unused", data="unused", engine=engine)  # type: ignore[arg-type]
 
 
+def same_weights(a: Path, b: Path, atol: float = 0.0) -> None:
+    """Two networks, bit for bit or within `atol`."""
+    ours, theirs = (load_file(str(folder / zoo.WEIGHTS)) for folder in (a, b))
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], atol=atol, rtol=0)
+
+
 class Pulled(Exception):
     """The plug."""
 
@@ -88,34 +98,89 @@ def test_a_resumed_run_ends_with_the_same_bits(stage: str, at: int, tmp_path: Pa
     with pytest.raises(Pulled):
         fit(build(), Noise(shape), recipe(stage), tmp_path / "cut", progress=unplug(at))
     fit(build(), Noise(shape), recipe(stage), tmp_path / "cut", resume=True)
-    whole = load_file(str(tmp_path / "whole" / player / zoo.WEIGHTS))
-    cut = load_file(str(tmp_path / "cut" / player / zoo.WEIGHTS))
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    same_weights(tmp_path / "whole" / player, tmp_path / "cut" / player)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut/metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def test_ctrl_c_ends_the_step_saves_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+class Signalled(Noise):
+    """Sends this process a signal while it reads its first example."""
 
-    class Pressed(Noise):
-        def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
-            signal.raise_signal(signal.SIGINT)
-            return super().batch(index, rng)
+    def __init__(self, shape: tuple[int, ...], number: int) -> None:
+        super().__init__(shape)
+        self.numbers = [number]
 
+    def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        if self.numbers:
+            signal.raise_signal(self.numbers.pop())
+        return super().batch(index, rng)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_ends_the_step_saves_and_the_run_resumes_to_the_same_bits(
+    number: signal.Signals, raised: type[BaseException], tmp_path: Path
+) -> None:
+    former = signal.signal(number, signal.default_int_handler)
     shape = (2, 4, 8, 8)
     try:
         fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "whole")
-        with pytest.raises(KeyboardInterrupt):
-            fit(flow_task(), Pressed(shape), recipe("lvfm"), tmp_path / "cut")
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(raised):
+            fit(flow_task(), Signalled(shape, number), recipe("lvfm"), tmp_path / "cut")
+        assert signal.getsignal(number) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGINT, former)
+        signal.signal(number, former)
     assert [p.name for p in checkpoints(tmp_path / "cut")] == ["checkpoint-0000001"]
     fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "cut", resume=True)
-    whole = load_file(str(tmp_path / "whole" / "net" / zoo.WEIGHTS))
-    cut = load_file(str(tmp_path / "cut" / "net" / zoo.WEIGHTS))
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    same_weights(tmp_path / "whole" / "net", tmp_path / "cut" / "net")
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+@pytest.mark.parametrize("stage", TASKS)
+def test_accumulated_parts_equal_the_whole_batch(stage: str, micro: int, tmp_path: Path) -> None:
+    """For a flow; the A-VAE only until its adversary plays, whose weight is that of each part."""
+    build, shape, player = TASKS[stage]
+    whole = recipe(stage, 3)
+    fit(build(), Noise(shape), whole, tmp_path / "whole")
+    fit(build(), Noise(shape), whole.changed([f"engine.micro={micro}"]), tmp_path / "parts")
+    same_weights(tmp_path / "whole" / player, tmp_path / "parts" / player, atol=1e-4)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    shape, whole, cut = (2, 4, 8, 8), tmp_path / "whole", tmp_path / "cut"
+    fit(flow_task(), Noise(shape), recipe("lvfm"), whole)
+    with pytest.raises(Pulled):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), cut, progress=unplug(5))
+    state = cut / "checkpoint-0000004" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+    assert newest(cut) == cut / "checkpoint-0000002"
+    fit(flow_task(), Noise(shape), recipe("lvfm"), cut, resume=True)
+    same_weights(whole / "net", cut / "net")
+    state.write_bytes(b"")
+    for path in checkpoints(cut):
+        (path / "state.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="no whole checkpoint"):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), cut, resume=True)
+
+
+def test_a_resumed_run_keeps_its_recipe_and_its_data(tmp_path: Path) -> None:
+    run, shape = tmp_path / "run", (2, 4, 8, 8)
+    with pytest.raises(Pulled):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), run, progress=unplug(3), fingerprint="aa")
+    other = recipe("lvfm").changed(["engine.lr=0.5"])
+    with pytest.raises(InputError, match=r"engine\.lr was 0\.0001, is 0\.5"):
+        fit(flow_task(), Noise(shape), other, run, resume=True, fingerprint="aa")
+    with pytest.raises(InputError, match=r"are not those that .* began with"):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), run, resume=True, fingerprint="bb")
+    free = recipe("lvfm").changed(["engine.validate_every=5"])
+    fit(flow_task(), Noise(shape), free, run, resume=True, fingerprint="aa")
+
+
+def test_two_runs_never_write_one_folder(tmp_path: Path) -> None:
+    with held(tmp_path / "run"), pytest.raises(InputError, match="another process is training"):
+        fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "run")
+    assert not is_held(tmp_path / "run")
 
 
 def test_training_moves_the_loss(tmp_path: Path) -> None:
@@ -154,17 +219,19 @@ def test_batches_depend_on_seed_and_step_and_visit_everything() -> None:
     source = Noise((1, 2, 2))
     stream = BatchStream(source, 4, seed=3)
     again = BatchStream(source, 4, seed=3)
-    assert torch.equal(stream[7].x, again[7].x)
-    assert not torch.equal(stream[7].x, BatchStream(source, 4, seed=4)[7].x)
-    seen = [uid for step in range(5) for uid in stream[step].uid]
+    assert torch.equal(stream[7].batch.x, again[7].batch.x)
+    assert not torch.equal(stream[7].batch.x, BatchStream(source, 4, seed=4)[7].batch.x)
+    seen = [uid for step in range(5) for uid in stream[step].batch.uid]
     assert sorted(seen) == sorted(2 * [str(i) for i in range(10)])
 
 
 def test_two_processes_share_one_batch() -> None:
     source = Noise((1, 2, 2))
-    whole = BatchStream(source, 4, seed=3)[2].uid
-    parts = [BatchStream(source, 4, seed=3, rank=r, world=2)[2].uid for r in range(2)]
-    assert sorted(whole) == sorted(parts[0] + parts[1])
+    whole = BatchStream(source, 4, seed=3)[2]
+    for rank in range(2):
+        part = BatchStream(source, 4, seed=3, rank=rank, world=2)[2]
+        assert part.rows == whole.rows[rank::2]
+        assert torch.equal(part.batch.x, whole.batch.x[rank::2])
     with pytest.raises(InputError, match="cannot be shared by 3"):
         BatchStream(source, 4, seed=3, world=3)
 

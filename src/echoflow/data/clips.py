@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from echoflow.condition import Condition
 from echoflow.data.pixels import to_float
@@ -30,32 +29,6 @@ class Source(Protocol):
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
         """The examples at `index`, their random choices made with `rng`."""
         ...
-
-
-class BatchStream(Dataset[Batch]):
-    """The global batches of a run by step: item k depends on (seed, k) only, never on history."""
-
-    def __init__(self, source: Source, batch: int, seed: int, rank: int = 0, world: int = 1):
-        if len(source) < 1:
-            raise InputError("the training source is empty.")
-        if batch % world:
-            raise InputError(f"a batch of {batch} cannot be shared by {world} processes.")
-        self.source, self.size, self.seed = source, batch, seed
-        self.rank, self.world = rank, world
-
-    def __getitem__(self, step: int) -> Batch:
-        index = self._indices(step)[self.rank :: self.world]
-        return self.source.batch(index, np.random.default_rng([self.seed, step, self.rank]))
-
-    def _indices(self, step: int) -> np.ndarray:
-        """Positions step * batch ... of an endless row of shuffled epochs."""
-        n = len(self.source)
-        position = np.arange(step * self.size, (step + 1) * self.size)
-        epochs = {
-            epoch: np.random.default_rng([self.seed, 2**31, epoch]).permutation(n)
-            for epoch in np.unique(position // n).tolist()
-        }
-        return np.array([epochs[p // n][p % n] for p in position.tolist()])
 
 
 @dataclass(frozen=True)
@@ -221,7 +194,7 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class PairSource:
-    """Two frames of each video, for re-identification: x (2b, c, h, w), firsts then seconds."""
+    """Two frames of each video, for re-identification: x (b, 2, c, h, w)."""
 
     latents: Latents
     sampled: bool = True  # posterior draws; else its means
@@ -233,8 +206,7 @@ class PairSource:
         lengths = self.latents.lengths[index].tolist()
         frames = np.stack([rng.choice(length, 2, replace=False) for length in lengths])
         z = self.latents.draw(index, frames, rng if self.sampled else None)
-        uids = _uids(self.latents, index)
-        return Batch(torch.cat([z[:, 0], z[:, 1]]), Condition(), uids + uids)
+        return Batch(z, Condition(), _uids(self.latents, index))
 
 
 def _uids(latents: Latents, index: np.ndarray) -> tuple[str, ...]:

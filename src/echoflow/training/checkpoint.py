@@ -1,12 +1,15 @@
 """Checkpoints that are complete or absent, and the averaged weights (EMA) they carry.
 
 All randomness of a run follows from (seed, step), so networks, averages, optimisers and the step
-are the whole state: nothing else has to be saved to go on bit for bit.
+are the whole state: nothing else has to be saved to go on bit for bit. A checkpoint is written
+under a hidden name, synced, renamed, read back and compared with its checksum; only then are older
+ones removed, so that a whole one is there at every moment.
 """
 
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -16,10 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from echoflow.files import new_folder
+from echoflow.files import new_folder, sha256
 from echoflow.types import InputError
 
-STATE = "state.pt"
+STATE, SUM = "state.pt", "state.sha256"
 KEEP = 2
 
 
@@ -57,13 +60,31 @@ def write(
         "averages": {name: average.net.state_dict() for name, average in averages.items()},
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
     }
-    if target.exists():
+    if target.exists():  # damaged, or it would have been resumed from
         shutil.rmtree(target)
     with new_folder(target) as work:
         torch.save(state, work / STATE)
+        (work / SUM).write_text(f"{sha256(work / STATE)}  {STATE}\n")
+    if not is_whole(target):
+        raise InputError(f"{target} reads back with other bytes than were written; check the disk.")
     for old in checkpoints(run)[:-KEEP]:
         shutil.rmtree(old)
     return target
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the state has its checksum; one written before there were any counts as whole."""
+    if not (folder / SUM).is_file():
+        return (folder / STATE).is_file()
+    try:
+        return (folder / SUM).read_text().split()[:1] == [sha256(folder / STATE)]
+    except OSError:
+        return False
+
+
+def newest(run: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are passed over."""
+    return next((path for path in reversed(checkpoints(run)) if is_whole(path)), None)
 
 
 def read(
@@ -82,7 +103,7 @@ def read(
             averages[name].net.load_state_dict(state["averages"][name])
         for name, optimiser in optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{folder} does not fit this recipe or is damaged ({str(error).splitlines()[0]}); "
             "resume with the recipe that wrote it, or remove the folder."
@@ -91,6 +112,6 @@ def read(
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The whole checkpoints of a run folder, oldest first."""
+    """The checkpoints of a run folder, oldest first."""
     found = [p for p in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
     return sorted(p for p in found if (p / STATE).is_file())

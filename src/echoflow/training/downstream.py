@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from echoflow.training.draws import Draws
 from echoflow.training.recipes import ReIdOptions
 from echoflow.training.task import Logs, Loss
+from echoflow.training.together import everybody
 from echoflow.types import Batch
 
 
 class ReIdTask:
     """Same patient or not, from pairs of latent frames (EchoFlow eq. 19-22).
 
-    A batch holds two frames of every patient. The pair loss asks the released head about each
-    pair and one wrong pair; the contrast asks that the correlation of features, which is what the
-    filter thresholds, picks the right partner out of the whole batch.
+    A batch holds two frames of every patient, (b, 2, c, h, w). The pair loss asks the released head
+    about each pair and one wrong pair; the contrast asks that the correlation of features, which is
+    what the filter thresholds, picks the right partner out of the whole batch.
     """
 
     rates: Mapping[str, float] = {}
@@ -28,11 +31,14 @@ class ReIdTask:
         self.options = options
         self.held_out = held_out
 
-    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+    def players(self, step: int) -> Sequence[str]:
+        return ("net",)
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
         net = self.nets[player]
-        features = net(disturbed(batch.x, rng)).float()
-        a, b = features.chunk(2)
-        pair = pair_loss(getattr(net, "module", net), a, b)
+        features = net(disturbed(batch.x, rng).flatten(0, 1)).float().unflatten(0, (-1, 2))
+        a, b = everybody(features).unbind(1)
+        pair = pair_loss(net, a, b)
         contrast = contrast_loss(a, b, self.options.temperature)
         total = self.options.pair * pair + self.options.contrast * contrast
         return Loss(total, {"pair": pair.item(), "contrast": contrast.item()})
@@ -44,10 +50,13 @@ class ReIdTask:
         device = next(net.parameters()).device
         hits = []
         for batch in self.held_out:
-            a, b = net(batch.x.to(device)).chunk(2)
+            a, b = net(batch.x.to(device).flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
             found = (unit(a) @ unit(b).T).argmax(dim=1)
             hits.append((found == torch.arange(len(a), device=device)).float().mean())
         return {"val/top1": 100.0 * float(torch.stack(hits).mean())}
+
+    def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
+        return None
 
 
 def pair_loss(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
@@ -70,11 +79,12 @@ def unit(x: Tensor) -> Tensor:
     return F.normalize(x - x.mean(dim=1, keepdim=True), dim=1)
 
 
-def disturbed(z: Tensor, rng: Generator) -> Tensor:
-    """Latents with a little noise and shifted by up to one cell: a copy stays a copy."""
-    noise = 0.1 * torch.randn(z.shape, generator=rng).to(z)
-    dy, dx = torch.randint(-1, 2, (2,), generator=rng).tolist()
-    return torch.roll(z + noise, (dy, dx), dims=(-2, -1))
+def disturbed(z: Tensor, rng: Draws) -> Tensor:
+    """Pairs (b, 2, c, h, w) with a little noise and shifted by up to one cell: a copy stays one."""
+    noisy = z + 0.1 * rng.normal(z)
+    shifts = rng.integers(-1, 2, 2).tolist()
+    rolled = [torch.roll(pair, by, dims=(-2, -1)) for pair, by in zip(noisy, shifts, strict=True)]
+    return torch.stack(rolled)
 
 
 class RegressionTask:
@@ -86,7 +96,10 @@ class RegressionTask:
         self.nets: dict[str, nn.Module] = {"net": net}
         self.held_out = held_out
 
-    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+    def players(self, step: int) -> Sequence[str]:
+        return ("net",)
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
         predicted = self.nets[player](batch.x).float()
         assert batch.cond.ef is not None
         loss = F.huber_loss(predicted / 10, batch.cond.ef.float() / 10, delta=1.0)
@@ -105,6 +118,9 @@ class RegressionTask:
         r2 = 1 - float(error.square().sum() / (true - true.mean()).square().sum())
         return {"val/mae": float(error.abs().mean()), "val/r2": r2}
 
+    def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
+        return None
+
 
 class SegmentationTask:
     """The LV cavity of a frame: binary cross-entropy plus soft Dice (Milletari et al. 2016)."""
@@ -115,7 +131,10 @@ class SegmentationTask:
         self.nets: dict[str, nn.Module] = {"net": net}
         self.held_out = held_out
 
-    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
+    def players(self, step: int) -> Sequence[str]:
+        return ("net",)
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
         assert batch.cond.mask is not None
         logits, mask = self.nets[player](batch.x[:, 0]).float(), batch.cond.mask[:, 0]
         bce = F.binary_cross_entropy_with_logits(logits, mask)
@@ -133,6 +152,9 @@ class SegmentationTask:
             found = net(batch.x[:, 0].to(device)).cpu() > 0
             scores.append(soft_dice(found.float(), batch.cond.mask[:, 0]))
         return {"val/dice": float(torch.cat(scores).mean())}
+
+    def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
+        return None
 
 
 def soft_dice(p: Tensor, mask: Tensor) -> Tensor:

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from echoflow.data.clips import BatchStream, Source
+from echoflow.data.stream import BatchStream, Share
 from echoflow.networks import zoo
-from echoflow.training import checkpoint
+from echoflow.training import checkpoint, folder
 from echoflow.training.checkpoint import Average
+from echoflow.training.draws import Draws
+from echoflow.training.optimisers import learning_rate, optimisers
 from echoflow.training.recipes import Engine, Recipe
+from echoflow.training.stopping import leaving, stoppable
 from echoflow.training.task import Logs, Task
-from echoflow.types import Batch, InputError
+from echoflow.types import InputError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from echoflow.data.clips import Source
+
 Progress = Callable[[int, Logs], None]
+"""(step, numbers logged)."""
+
+
+class Move(nn.Module):
+    """A player's loss as a module: whatever a task computes is inside what is distributed."""
+
+    def __init__(self, task: Task, player: str) -> None:
+        super().__init__()
+        self.net = task.nets[player]
+        self._loss, self._player = task.loss, player
+        self.logs: Logs = {}
+
+    def forward(self, share: Share, step: int, rng: Draws) -> Tensor:
+        loss = self._loss(self._player, share.batch, step, rng)
+        self.logs = loss.logs
+        return loss.value.float()
+
+
+@dataclass
+class Player:
+    """A network in training: its loss as accelerate wraps it, its average, its optimisers."""
+
+    move: Move
+    distributed: nn.Module
+    average: Average
+    optimisers: dict[str, torch.optim.Optimizer]
+    rate: float
+
+    @property
+    def net(self) -> nn.Module:
+        """The bare network."""
+        return self.move.net
+
+
+@dataclass
+class Clock:
+    """How fast it goes: examples per second, and the share of the time spent waiting for data."""
+
+    batch: int
+    started: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
+    steps: int = 0
+
+    def read(self) -> Logs:
+        """The figures since the last start."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return {"samples/s": self.steps * self.batch / seconds, "waiting": self.waited / seconds}
+
+    def restart(self) -> None:
+        """Count from now on, so that validation does not count."""
+        self.started, self.waited, self.steps = time.monotonic(), 0.0, 0
 
 
 def fit(
@@ -37,165 +91,197 @@ def fit(
     run: str | Path,
     resume: bool = False,
     progress: Progress = lambda step, logs: None,
+    fingerprint: str = "",
 ) -> Path:
-    """Train `task` as the recipe's engine says; returns the folder of the averaged networks.
+    """Train `task` as the recipe's engine says; returns the run folder, described in `folder`.
 
-    The run folder gets `recipe.yaml`, `metrics.jsonl`, `checkpoint-<step>` folders and, at the end,
-    one folder per player with its averaged weights. Ctrl-C ends the step and saves a checkpoint
-    before it leaves.
+    Ctrl-C and SIGTERM end the step and save a checkpoint before the process leaves. Every random
+    number follows from (seed, step, row of the global batch): an interrupted run that is resumed
+    ends with the bits of an uninterrupted one, and the number of processes does not matter.
+    `fingerprint` is that of the data; a resumed run must have the same.
     """
-    from accelerate import Accelerator
-
     run, engine = Path(run), recipe.engine
-    _open_run(run, recipe, resume)
-    precision = engine.precision if engine.precision != "fp32" else "no"
-    accelerator = Accelerator(mixed_precision=precision)
+    accelerator = _accelerator(engine, run)
+    main = accelerator.is_main_process
+    with ExitStack() as stack:
+        if main:
+            stack.enter_context(folder.held(run))
+            folder.begin(run, recipe, fingerprint, resume)
+        accelerator.wait_for_everyone()
+        players, first = _players(task, engine, accelerator, run if resume else None)
+        share = (accelerator.process_index, accelerator.num_processes)
+        stream = BatchStream(source, engine.batch, engine.seed, *share)
+        log = folder.Metrics(run / folder.METRICS, first) if main else None
+        accelerator.init_trackers("tensorboard")
+        asked = stack.enter_context(stoppable())
+        clock, step = Clock(engine.batch), first
+        for batch in _timed(_shares(stream, first, engine), clock):
+            logs = _step(task, players, batch, step, engine, accelerator)
+            step, clock.steps = step + 1, clock.steps + 1
+            stop = _agreed(asked(), accelerator)
+            last = step == engine.steps
+            if step % engine.validate_every == 0 or last:
+                logs |= clock.read()
+                logs |= _validated(task, players, main, run, step, engine)
+                clock.restart()
+            if log is not None:
+                log.add(step, logs)
+                accelerator.log(logs, step)
+                progress(step, logs)
+            if main and (step % engine.checkpoint_every == 0 or last or stop):
+                _save(run, step, players)
+            if stop:
+                raise leaving(stop)
+        accelerator.end_training()
+        if main:
+            _finish(run, players)
+        accelerator.wait_for_everyone()
+    return run
+
+
+def _accelerator(engine: Engine, run: Path) -> Accelerator:
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    return Accelerator(
+        mixed_precision=engine.precision if engine.precision != "fp32" else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        log_with=list(engine.report_to) or None,
+        project_dir=run if engine.report_to else None,
+    )
+
+
+def _players(
+    task: Task, engine: Engine, accelerator: Accelerator, resumed: Path | None
+) -> tuple[dict[str, Player], int]:
+    """Every player ready to move, and the step to go on from."""
     nets = dict(task.nets)
     averages = {name: Average(net, engine.ema) for name, net in nets.items()}
-    optimisers = {
-        f"{name}/{kind}": optimiser
-        for name, net in nets.items()
-        for kind, optimiser in _optimisers(net, engine).items()
-    }
+    plain = {name: optimisers(net, engine) for name, net in nets.items()}
     first = 0
-    if resume and (found := checkpoint.checkpoints(run)):
-        first = checkpoint.read(found[-1], nets, averages, optimisers)
+    if resumed is not None and (found := checkpoint.newest(resumed)) is not None:
+        first = checkpoint.read(found, nets, averages, _flat(plain))
+    players = {}
     for name, net in nets.items():
         if engine.compile:
             net.compile()
-        task.nets[name] = accelerator.prepare(net)
+        move = Move(task, name)
         averages[name].net.to(accelerator.device)
-    optimisers = {name: accelerator.prepare(optimiser) for name, optimiser in optimisers.items()}
-    stream = BatchStream(
-        source, engine.batch, engine.seed, accelerator.process_index, accelerator.num_processes
-    )
-    log = _Log(run / "metrics.jsonl", first)
-    step = first
-
-    def save() -> None:
-        if accelerator.is_main_process:
-            plain = {n: getattr(o, "optimizer", o) for n, o in optimisers.items()}
-            checkpoint.write(run, step, nets, averages, plain)
-
-    with _deferred_interrupt() as interrupted:
-        for batch in _batches(stream, first, engine):
-            logs = _move(task, batch, step, engine, optimisers, accelerator)
-            for name, net in nets.items():
-                averages[name].update(net, step)
-            step += 1
-            if step % engine.validate_every == 0 or step == engine.steps:
-                logs |= task.validate({name: average.net for name, average in averages.items()})
-            log.add(step, logs)
-            progress(step, logs)
-            if step % engine.checkpoint_every == 0 or step == engine.steps or interrupted():
-                save()
-            if interrupted():
-                raise KeyboardInterrupt
-    return _finish(run, averages)
+        prepared = accelerator.prepare(move)
+        theirs = {kind: accelerator.prepare(one) for kind, one in plain[name].items()}
+        rate = task.rates.get(name, 1.0)
+        players[name] = Player(move, prepared, averages[name], theirs, rate)
+    return players, first
 
 
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits until the step is whole: a checkpoint must never hold half an update.
-
-    A second one stops at once, without a checkpoint. A process told to ignore Ctrl-C goes on doing
-    so, and outside the main thread nothing changes, because Python allows no handler there.
-    """
-    asked = threading.Event()
-    former = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or former is signal.SIG_IGN:
-        yield asked.is_set
-        return
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
-def learning_rate(engine: Engine, step: int) -> float:
-    """Linear warm-up, constant, then linear decay to zero over the last share of the steps."""
-    warm = min(1.0, (step + 1) / max(engine.warmup, 1))
-    tail = max(1, round(engine.decay * engine.steps))
-    return engine.lr * warm * min(1.0, (engine.steps - step) / tail)
-
-
-def _move(
+def _step(
     task: Task,
-    batch: Batch,
+    players: Mapping[str, Player],
+    share: Share,
     step: int,
     engine: Engine,
-    optimisers: Mapping[str, torch.optim.Optimizer],
     accelerator: Accelerator,
 ) -> Logs:
-    """One update of every player."""
-    batch = Batch(batch.x.to(accelerator.device), batch.cond.to(accelerator.device), batch.uid)
+    """One update of every player that moves, and of all averages."""
+    share = share.to(accelerator.device)
     logs: Logs = {"lr": learning_rate(engine, step)}
-    for number, name in enumerate(list(task.nets)):
-        key = (engine.seed * 1_000_003 + step) * 17 + number * 7 + accelerator.process_index * 131
-        rng = torch.Generator().manual_seed(key % 2**63)
-        with accelerator.autocast():
-            loss = task.loss(name, batch, step, rng)
-        if loss is None:
-            continue
-        if not math.isfinite(loss.value.item()):
-            raise InputError(
-                f"the loss of {name} is not finite at step {step}; lower the learning rate or "
-                f"check the videos of this batch: {', '.join(batch.uid[:3])} ..."
-            )
-        accelerator.backward(loss.value)
-        norm = accelerator.clip_grad_norm_(task.nets[name].parameters(), engine.clip)
-        for key, optimiser in optimisers.items():
-            if key.startswith(f"{name}/"):
-                for group in optimiser.param_groups:
-                    group["lr"] = logs["lr"] * task.rates.get(name, 1.0)
-                optimiser.step()
+    for name in task.players(step):
+        player = players[name]
+        for optimiser in player.optimisers.values():
             optimiser.zero_grad()
-        logs |= {f"{name}/{key}": value for key, value in loss.logs.items()}
-        logs |= {f"{name}/loss": loss.value.item(), f"{name}/grad": float(norm or 0.0)}
+        moved = _gradients(name, player, share, step, engine, accelerator)
+        if not math.isfinite(moved["loss"]):
+            raise _not_finite(name, step, share)
+        norm = accelerator.clip_grad_norm_(player.net.parameters(), engine.clip)
+        for optimiser in player.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = logs["lr"] * player.rate
+            optimiser.step()
+        logs |= {f"{name}/{key}": value for key, value in moved.items()}
+        logs[f"{name}/grad"] = float(norm or 0.0)
+    for player in players.values():
+        player.average.update(player.net, step)
     return logs
 
 
-def _optimisers(net: nn.Module, engine: Engine) -> dict[str, torch.optim.Optimizer]:
-    """AdamW for everything, or Muon (Jordan et al. 2024) for the matrices inside and AdamW for the
-    rest: embeddings, head, vectors, convolutions."""
-    matrices = {n: p for n, p in net.named_parameters() if p.ndim > 1}
-    inner = {
-        n: p
-        for n, p in matrices.items()
-        if engine.optimiser == "muon" and p.ndim == 2 and n.startswith("blocks.")
-    }
-    groups = [
-        {
-            "params": [p for n, p in matrices.items() if n not in inner],
-            "weight_decay": engine.weight_decay,
-        },
-        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    found: dict[str, torch.optim.Optimizer] = {
-        "adamw": torch.optim.AdamW(groups, lr=engine.lr, betas=engine.betas, foreach=True)
-    }
-    if inner:
-        found["muon"] = _muon(list(inner.values()), engine)
-    return found
+def _gradients(
+    name: str, player: Player, share: Share, step: int, engine: Engine, accelerator: Accelerator
+) -> Logs:
+    """The gradients of the whole batch, part by part, and what was logged, averaged."""
+    parts = share.parts(engine.micro)
+    logs: Logs = {}
+    for number, part in enumerate(parts, 1):
+        rng = Draws(engine.seed, step, part.rows, engine.batch, name)
+        weight = len(part.rows) / len(share.rows)
+        quiet = nullcontext() if number == len(parts) else accelerator.no_sync(player.distributed)
+        with quiet:
+            loss = player.distributed(part, step, rng)
+            accelerator.backward(loss * weight)
+        for key, value in {**player.move.logs, "loss": loss.item()}.items():
+            logs[key] = logs.get(key, 0.0) + weight * value
+    return _averaged(logs, accelerator)
 
 
-def _muon(params: list[nn.Parameter], engine: Engine) -> torch.optim.Optimizer:
-    """Muon scaled so that AdamW's learning rate serves both (Liu et al. 2025, section 2.2)."""
-    if not hasattr(torch.optim, "Muon"):
-        raise InputError(
-            f"optimiser muon needs torch >= 2.9, this is {torch.__version__}; use adamw."
-        )
-    return torch.optim.Muon(params, engine.lr, engine.weight_decay, adjust_lr_fn="match_rms_adamw")
+def _averaged(logs: Logs, accelerator: Accelerator) -> Logs:
+    """The mean of every number over the processes."""
+    if accelerator.num_processes == 1:
+        return logs
+    keys = sorted(logs)
+    values = torch.tensor([logs[key] for key in keys], device=accelerator.device)
+    mean = accelerator.reduce(values, "mean")
+    assert isinstance(mean, Tensor)
+    return dict(zip(keys, mean.tolist(), strict=True))
 
 
-def _batches(stream: BatchStream, first: int, engine: Engine) -> Iterator[Batch]:
+def _agreed(asked: int, accelerator: Accelerator) -> int:
+    """The signal that any process was sent: all leave after the same step."""
+    if accelerator.num_processes == 1:
+        return asked
+    signals = accelerator.gather(torch.tensor([asked], device=accelerator.device))
+    assert isinstance(signals, Tensor)
+    return int(signals.max())
+
+
+def _not_finite(name: str, step: int, share: Share) -> InputError:
+    uids = ", ".join(share.batch.uid[:8])
+    more = " ..." if len(share.batch.uid) > 8 else ""
+    return InputError(
+        f"the loss of {name} is not finite at step {step}; the last checkpoint is untouched. Lower "
+        f"the learning rate, or check the videos of this batch: {uids}{more}."
+    )
+
+
+def _validated(
+    task: Task, players: Mapping[str, Player], main: bool, run: Path, step: int, engine: Engine
+) -> Logs:
+    """The numbers on the fixed set and, every so often, a picture; the first process does it."""
+    if not main:
+        return {}
+    averaged = {name: player.average.net for name, player in players.items()}
+    due = engine.picture_every and (step % engine.picture_every == 0 or step == engine.steps)
+    if due and (picture := task.picture(averaged)) is not None:
+        _write_picture(run / "pictures" / f"step-{step:07d}.png", picture)
+    return task.validate(averaged)
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def _timed(shares: Iterator[Share], clock: Clock) -> Iterator[Share]:
+    """The same, with the time that each took to come."""
+    while True:
+        asked = time.monotonic()
+        share = next(shares, None)
+        clock.waited += time.monotonic() - asked
+        if share is None:
+            return
+        yield share
+
+
+def _shares(stream: BatchStream, first: int, engine: Engine) -> Iterator[Share]:
     from torch.utils.data import DataLoader
 
     loader = DataLoader(
@@ -208,41 +294,25 @@ def _batches(stream: BatchStream, first: int, engine: Engine) -> Iterator[Batch]
     return iter(loader)
 
 
-def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
-    """Create or check the run folder and write the resolved recipe."""
-    if run.exists() and any(run.iterdir()) and not resume:
-        raise InputError(f"folder {run} is not empty; choose another, or resume the run in it.")
-    if resume and not checkpoint.checkpoints(run) and run.exists() and any(run.iterdir()):
-        raise InputError(f"{run} has no whole checkpoint to resume from; start in a new folder.")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.yaml").write_text(recipe.to_yaml())
+def _save(run: Path, step: int, players: Mapping[str, Player]) -> None:
+    plain = {
+        name: {kind: getattr(o, "optimizer", o) for kind, o in player.optimisers.items()}
+        for name, player in players.items()
+    }
+    nets = {name: player.net for name, player in players.items()}
+    averages = {name: player.average for name, player in players.items()}
+    checkpoint.write(run, step, nets, averages, _flat(plain))
 
 
-def _finish(run: Path, averages: dict[str, Average]) -> Path:
-    for name, average in averages.items():
-        if type(average.net).__name__ in (*zoo.CLASSES, "AutoencoderKL"):
-            zoo.save(average.net, run / name)
-    return run
+def _flat(
+    plain: Mapping[str, Mapping[str, torch.optim.Optimizer]],
+) -> dict[str, torch.optim.Optimizer]:
+    """Optimisers by `player/kind`."""
+    return {f"{name}/{kind}": o for name, kinds in plain.items() for kind, o in kinds.items()}
 
 
-class _Log:
-    """`metrics.jsonl`: one JSON object per step, with the seconds since the start."""
-
-    def __init__(self, path: Path, first: int) -> None:
-        self.path, self.start = path, time.monotonic()
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= first]
-            path.write_text("".join(f"{line}\n" for line in kept))
-
-    def add(self, step: int, logs: Logs) -> None:
-        seconds = round(time.monotonic() - self.start, 2)
-        rounded = {key: float(f"{value:.6g}") for key, value in logs.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "seconds": seconds, **rounded}) + "\n")
-
-
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62
+def _finish(run: Path, players: Mapping[str, Player]) -> None:
+    for name, player in players.items():
+        net = player.average.net
+        if type(net).__name__ in (*zoo.CLASSES, "AutoencoderKL"):
+            zoo.save(net, run / name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from echoflow.process import RectifiedFlow
+from echoflow.training.draws import Draws
 from echoflow.training.recipes import FlowOptions
 from echoflow.training.task import Logs, Loss
 from echoflow.types import Batch
@@ -24,20 +26,18 @@ class FlowTask:
         self.options = options
         self.held_out = held_out
 
-    def loss(self, player: str, batch: Batch, step: int, rng: Generator) -> Loss | None:
-        cond = batch.cond.dropped(self.options.drop, rng)
+    def players(self, step: int) -> Sequence[str]:
+        return ("net",)
+
+    def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
+        cond = batch.cond.dropped(self.options.drop, rng.generators(len(batch.x)))
         noise, t = self._draw(batch.x, rng)
         losses = self.process.loss(self.nets[player], batch.x, noise, t, cond)
-        high = t > 0.8
-        logs = {"high": losses[high].mean().item()} if bool(high.any()) else {}
-        return Loss(losses.mean(), logs)
+        return Loss(losses.mean(), {})
 
-    def _draw(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Noise and times; the times are spread evenly over the batch, which halves the variance
-        of the loss."""
-        noise = torch.randn(x.shape, generator=rng)
-        u = (torch.rand((), generator=rng) + torch.arange(len(x)) / len(x)) % 1.0
-        return noise.to(x), self.process.times(u).to(x.device)
+    def _draw(self, x: Tensor, rng: Draws) -> tuple[Tensor, Tensor]:
+        """Noise and times; the times are spread evenly over the batch."""
+        return rng.normal(x), self.process.times(rng.even()).to(x.device)
 
     @torch.no_grad()
     def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
@@ -50,7 +50,7 @@ class FlowTask:
         device = next(net.parameters()).device
         sums = {"val/loss": 0.0, "val/ef": 0.0}
         for number, batch in enumerate(self.held_out):
-            rng = Generator().manual_seed(number)
+            rng = Draws(0, number, range(len(batch.x)), len(batch.x))
             x, cond = batch.x.to(device), batch.cond.to(device)
             noise, t = self._draw(x, rng)
             right = float(self.process.loss(net, x, noise, t, cond).mean())
@@ -60,6 +60,9 @@ class FlowTask:
                 wrong = float(self.process.loss(net, x, noise, t, swapped).mean())
                 sums["val/ef"] += (wrong - right) / len(self.held_out)
         return sums
+
+    def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
+        return None
 
 
 def process_of(options: FlowOptions) -> RectifiedFlow:

@@ -15,7 +15,10 @@ Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv"]
 
 
 class Engine(BaseModel):
-    """How the loop runs. `batch` is the effective batch over all processes."""
+    """How the loop runs. `batch` is the effective batch over all processes.
+
+    A process computes at most `micro` examples at once and adds up the gradients.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,10 +36,15 @@ class Engine(BaseModel):
     ema: float = Field(default=0.999, ge=0, lt=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
+    micro: int | None = Field(default=None, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=500, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
+    picture_every: int = Field(default=2_500, ge=0, description="0: no pictures")
+    report_to: tuple[str, ...] = Field(
+        default=(), description="trackers of accelerate besides metrics.jsonl, such as tensorboard"
+    )
 
 
 class AutoencoderOptions(BaseModel):

@@ -32,6 +32,7 @@ from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.downstream import RegressionTask, ReIdTask, SegmentationTask
 from echoflow.training.fit import Progress, fit
+from echoflow.training.folder import fingerprint_of
 from echoflow.training.generation import FlowTask
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.training.task import Task
@@ -60,7 +61,7 @@ def train(
     """Train what the recipe says; see `fit` for what the run folder gets."""
     torch.manual_seed(recipe.engine.seed)
     task, source = assemble(recipe)
-    return fit(task, source, recipe, run, resume, progress)
+    return fit(task, source, recipe, run, resume, progress, fingerprint_of(recipe.data))
 
 
 def assemble(recipe: Recipe) -> Assembled:

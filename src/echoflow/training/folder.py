@@ -1,0 +1,158 @@
+"""The folder of a run: who may write it, what it was started with, and what it has logged.
+
+recipe.yaml            the resolved recipe
+data.json              where the data lie, and their fingerprint
+metrics.jsonl          one line per step
+checkpoint-<step>/     see `checkpoint`
+pictures/              progress pictures
+<player>/              the averaged networks, once the run has finished
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from echoflow.files import atomic_file
+from echoflow.training import checkpoint
+from echoflow.training.recipes import Recipe
+from echoflow.types import InputError
+
+RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".lock"
+
+# what may differ between the parts of one run: it changes no weight
+FREE = frozenset(
+    f"engine.{name}"
+    for name in ("workers", "micro", "compile", "validate_every", "checkpoint_every", "report_to")
+) | {"data", "engine.picture_every"}
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Nobody else writes this run folder meanwhile; a killed process lets go of it by itself."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / LOCK, timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise InputError(f"another process is training in {run}; choose another folder.") from None
+
+
+def is_held(run: Path) -> bool:
+    """Whether a process is training in the folder now."""
+    if not (run / LOCK).exists():
+        return False
+    lock = FileLock(run / LOCK, timeout=0)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True
+
+
+def begin(run: Path, recipe: Recipe, fingerprint: str, resume: bool) -> None:
+    """Write what the run starts with, or check that a resumed one still has it.
+
+    `InputError`: the folder is taken, there is nothing to resume, or recipe or data have changed.
+    """
+    taken = any(path.name != LOCK for path in run.iterdir())
+    if taken and not resume:
+        raise InputError(f"folder {run} is not empty; choose another, or resume the run in it.")
+    if taken and checkpoint.newest(run) is None:
+        raise InputError(f"{run} has no whole checkpoint to resume from; start in a new folder.")
+    if taken:
+        _refuse_other_recipe(run, recipe)
+        _refuse_other_data(run, recipe.data, fingerprint)
+    with atomic_file(run / RECIPE) as file:
+        file.write_text(recipe.to_yaml())
+    with atomic_file(run / DATA) as file:
+        file.write_text(json.dumps({"data": recipe.data, "fingerprint": fingerprint}) + "\n")
+
+
+def _refuse_other_recipe(run: Path, recipe: Recipe) -> None:
+    path = run / RECIPE
+    if not path.exists():
+        return
+    try:
+        before = flat(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, AttributeError) as error:
+        raise InputError(f"{path} is damaged; start in a new folder.") from error
+    now = flat(recipe.model_dump(mode="json"))
+    known = flat(Recipe(stage=recipe.stage, model=recipe.model, data="").model_dump(mode="json"))
+    differing = [k for k in now if k not in FREE and before.get(k, known.get(k)) != now[k]]
+    if differing:
+        shown = ", ".join(f"{k} was {before.get(k)}, is {now[k]}" for k in differing[:3])
+        raise InputError(
+            f"the recipe has changed since {run} began ({shown}); resume with the settings it "
+            "began with, or start in a new folder."
+        )
+
+
+def _refuse_other_data(run: Path, data: str, fingerprint: str) -> None:
+    path = run / DATA
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())
+    if before["fingerprint"] != fingerprint:
+        raise InputError(
+            f"the data in {data} are not those that {run} began with (fingerprint "
+            f"{fingerprint[:12]}, then {before['fingerprint'][:12]}, from {before['data']}); "
+            "restore them, or start in a new folder."
+        )
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def fingerprint_of(data: str | Path) -> str:
+    """SHA-256 of the tables of a dataset, and of the names and sizes of all its files."""
+    root, digest = Path(data), hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        name = path.relative_to(root)
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        digest.update(f"{name.as_posix()}\0{path.stat().st_size}\n".encode())
+        if path.suffix in (".csv", ".json", ".parquet"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Metrics:
+    """`metrics.jsonl`: one JSON object per step, with the seconds of this process so far."""
+
+    def __init__(self, path: Path, first: int) -> None:
+        self.path, self.start = path, time.monotonic()
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if step_of(line) <= first]
+            with atomic_file(path) as file:
+                file.write_text("".join(f"{line}\n" for line in kept))
+
+    def add(self, step: int, logs: dict[str, float]) -> None:
+        seconds = round(time.monotonic() - self.start, 2)
+        rounded = {key: float(f"{value:.6g}") for key, value in logs.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "seconds": seconds, **rounded}) + "\n")
+
+
+def step_of(line: str) -> int:
+    """The step of a line of metrics; beyond all steps for half a line."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62
