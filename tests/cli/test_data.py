@@ -63,6 +63,15 @@ def test_refusals(
     assert message in capsys.readouterr().err
 
 
+def test_training_says_what_it_does_not_get(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = dynamic(tmp_path / "set", ROWS, videos="")
+    assert main(["train", "nano-avae", f"data={root}", "--out", str(tmp_path / "run")]) == 2
+    shown = capsys.readouterr().err
+    assert "3 of 3 videos are left out (missing-video 3)" in shown
+
+
 def test_the_group_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "--help"]) == 0
     assert "check" in capsys.readouterr().out

@@ -45,6 +45,7 @@ def train(
         return
     from echoflow.training.stages import train as run
 
+    _tell_left_out(recipe)
     with bar("steps") as progress:
         done = run(
             recipe,
@@ -53,6 +54,18 @@ def train(
             progress=lambda step, logs: progress(step, recipe.engine.steps),
         )
     typer.echo(f"{name} is trained; the run is in {done}")
+
+
+def _tell_left_out(recipe: Recipe) -> None:
+    """One line on the videos that a stage which trains on videos does not get."""
+    from echoflow.data.findings import left_out_line
+    from echoflow.data.sources import open_source
+
+    if recipe.stage in ("avae", "ef", "lv"):
+        manifest = open_source(recipe.data)
+        line = left_out_line(manifest.findings, len(manifest.records))
+        if line is not None:
+            typer.echo(line, err=True)
 
 
 def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
