@@ -142,7 +142,7 @@ def test_headers_that_promise_something_else(tmp_path):
 
 
 def test_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):
-    def bomb(path: Path) -> tuple[np.ndarray, float]:
+    def bomb(path: Path, strict: bool) -> tuple[np.ndarray, float]:
         raise MemoryError("no room")
 
     monkeypatch.setattr("echoflow.data.decode.read_gray", bomb)

@@ -113,3 +113,15 @@ def test_a_header_that_claims_too_much(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"claims 30,000 frames and 27,000.0 GB"):
         read_gray(path)
+
+
+def test_noise_that_unpacks_is_damage(tmp_path):
+    path = tmp_path / "x.nii.gz"
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 40, 30), np.uint8)
+    write_nifti(path, pixels)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle] ^= 0x55
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.nii\.gz (cannot be read|is damaged)"):
+        read_gray(path)

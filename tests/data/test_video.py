@@ -234,3 +234,18 @@ def test_unknown_suffix_rate_and_grey(tmp_path):
     with pytest.raises(InputError, match=r"unknown gray 'lumma'.*Did you mean luma"):
         read_gray(tmp_path, "lumma")  # type: ignore[arg-type]
     assert GRAYS == ("luma", "mean", "keep")
+
+
+def test_damage_that_a_decoder_paints_over_is_refused_where_it_matters(tmp_path):
+    path = tmp_path / "x.avi"
+    write_video(path, echo(5), 25)
+    sound, _ = read_gray(path, strict=True)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = np.random.default_rng(0).integers(0, 256, 64, np.uint8).tobytes()
+    path.write_bytes(data)
+    painted, _ = read_gray(path)
+    assert painted.shape == sound.shape
+    assert np.abs(painted.astype(int) - sound).max() > 20
+    with pytest.raises(InputError, match=r"x\.avi is damaged or truncated"):
+        read_gray(path, strict=True)

@@ -75,7 +75,7 @@ def decode_all(
 def decode(job: Job) -> Outcome:
     """Decodes one video. Whatever a decoder raises is a reason to leave the video out."""
     try:
-        video, _ = read_gray(job.root / job.path)
+        video, _ = read_gray(job.root / job.path, strict=True)
     except InputError as error:
         flaw = as_flaw(error, job.root / job.path, job.path)
         return 0, flaw.found(job.path, job.uid)

@@ -38,10 +38,11 @@ def opened(path: Path) -> InputContainer:
     return av.open(f"file:{path}", options=only, metadata_errors="replace")
 
 
-def read_stream(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
+def read_stream(path: Path, gray: Gray, strict: bool = False) -> tuple[np.ndarray, float]:
     """Every frame of the first picture stream and its frames per second; none: (0, 0, 0).
 
-    `InputError`: no video, damaged or truncated, a size that changes, no frame rate.
+    Decoders paint over damage and say nothing; if `strict` they refuse it. `InputError`: no video,
+    damaged or truncated, a size that changes, no frame rate.
     """
     import av
 
@@ -52,6 +53,8 @@ def read_stream(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
             if not container.streams.video:
                 raise InputError(f"{path} has no picture in it; give a video or image file.")
             stream = container.streams.video[0]
+            if strict:
+                stream.codec_context.options = {"err_detect": "explode"}
             frames.expected = stream.frames
             rate = stream.average_rate or stream.guessed_rate or stream.base_rate
             fps = float(rate) if rate else 0.0

@@ -87,6 +87,8 @@ def _values(path: Path) -> tuple[np.ndarray, Picture]:
     image, picture = _open(path)
     with as_damage(path):
         stored = np.asarray(image.dataobj.get_unscaled())
+        if path.suffix.lower() == ".gz":
+            _check_sum(path)
         slope, inter = (float(x) for x in (image.dataobj.slope, image.dataobj.inter))
     values = np.moveaxis(stored.reshape(picture.width, picture.height, -1), (1, 0), (1, 2))
     if (slope, inter) != (1.0, 0.0):
@@ -126,6 +128,13 @@ def _refuse_short(path: Path, image: Any, pixels: int) -> None:
             f"{path} is damaged or truncated: {there:,} of {needed:,} bytes are there; "
             "copy it again."
         )
+
+
+def _check_sum(path: Path) -> None:
+    """Raises if a compressed file is not what was packed: its last bytes tell."""
+    with gzip.open(path, "rb") as file:
+        while file.read(_CHUNK):
+            pass
 
 
 def _unpacked(path: Path, enough: int) -> int:

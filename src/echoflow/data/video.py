@@ -42,12 +42,15 @@ _WORK = 16  # bytes per pixel that turning colours into grey takes
 _COMPRESS = np.rint(np.arange(256) * 219 / 255 + 16).astype(np.uint8)
 
 
-def read_gray(path: str | Path, gray: Gray = "luma") -> tuple[np.ndarray, float]:
+def read_gray(
+    path: str | Path, gray: Gray = "luma", strict: bool = False
+) -> tuple[np.ndarray, float]:
     """The frames of a video, GIF or image file, uint8 (t, h, w), and its frames per second.
 
     `gray`: "luma" takes the brightness, "mean" the mean of the three channels (as the released
     encoders do), "keep" returns the colours, (t, h, w, 3). A still image is one frame at
-    `STILL_FPS`. `InputError`: no such file, no video, no frames, damaged or truncated.
+    `STILL_FPS`. `strict` also refuses damage that a decoder would paint over. `InputError`: no such
+    file, no video, no frames, damaged or truncated.
     """
     choose(gray, GRAYS, "gray")
     path = Path(path)
@@ -56,10 +59,11 @@ def read_gray(path: str | Path, gray: Gray = "luma") -> tuple[np.ndarray, float]
     if not path.is_file():
         raise InputError(f"there is no file {path}; check the name.")
     if path.suffix.lower() in IMAGES:
-        read = _read_image
+        video, fps = _read_image(path, gray)
+    elif medical_format(path):
+        video, fps = read_medical(path, gray)
     else:
-        read = read_medical if medical_format(path) else read_stream
-    video, fps = read(path, gray)
+        video, fps = read_stream(path, gray, strict)
     if not len(video):
         raise InputError(f"{path} holds no frames; give a video with at least one.")
     return video, fps
