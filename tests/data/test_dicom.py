@@ -161,6 +161,18 @@ def test_damage_is_one_sentence_without_the_parsers_words(tmp_path):
         probe(path)
 
 
+def test_a_file_compressed_as_a_whole(tmp_path):
+    import pydicom
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    path = write_dicom(tmp_path / "x.dcm", NOISE)
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(path, enforce_file_format=True)
+    with pytest.raises(InputError, match="deflated"):
+        read_gray(path)
+
+
 def test_the_parser_is_kept_quiet(tmp_path, recwarn, caplog):
     """Its warnings quote what it does not like, and that may be a name."""
     path = write_dicom(tmp_path / "x.dcm", NOISE)

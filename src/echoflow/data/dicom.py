@@ -51,6 +51,7 @@ LOOP_TAGS = (
 _TWO_D, _TISSUE, _CM = 1, 1, 3  # PS3.3 C.8.5.5: spatial format, data type, physical units
 _SAMPLE = 1 << 20  # bytes at either end of the pixels that tell two clips apart
 _UNDEFINED = 0xFFFFFFFF
+_END = b"\xfe\xff\xdd\xe0"  # of a sequence of compressed frames
 
 
 @dataclass(frozen=True)
@@ -123,26 +124,26 @@ def fingerprint(path: Path) -> str:
     Whoever has not the pixels learns nothing from it, and other tags do not change it.
     """
     with _parsing(path):
-        header = _header(path, ("Rows", "Columns", "NumberOfFrames", "PixelData"), defer=True)
-        stored = header.get_item("PixelData")
-        if stored is None:
+        header = _header(path, ("Rows", "Columns", "NumberOfFrames", "PixelData"), _SAMPLE)
+        if "PixelData" not in header:
             raise InputError(f"{path} holds no pictures; a report or a waveform is no video.")
-        digest = hashlib.sha256(
-            f"{header.Rows} {header.Columns} {header.get('NumberOfFrames')}".encode()
-        )
-        if stored.value is not None:
-            digest.update(stored.value)
-        else:
-            with path.open("rb") as file:
-                start = stored.value_tell
-                end = start + stored.length
-                if stored.length == _UNDEFINED:
-                    end = path.stat().st_size
-                file.seek(start)
-                digest.update(file.read(min(_SAMPLE, end - start)))
-                file.seek(max(start, end - _SAMPLE))
-                digest.update(file.read(min(_SAMPLE, end - start)))
-    return digest.hexdigest()[:16]
+        sizes = f"{header.get('Rows')} {header.get('Columns')} {header.get('NumberOfFrames')}"
+        head, tail = _ends(path, header.get_item("PixelData"))
+    return hashlib.sha256(sizes.encode() + head + tail).hexdigest()[:16]
+
+
+def _ends(path: Path, stored: Any) -> tuple[bytes, bytes]:
+    """The first and the last bytes of an element, `_SAMPLE` of each; all of a small one."""
+    if stored.value is not None:
+        return bytes(stored.value), b""
+    size = path.stat().st_size
+    start = stored.value_tell
+    end = size if stored.length == _UNDEFINED else min(start + stored.length, size)
+    with path.open("rb") as file:
+        file.seek(start)
+        head = file.read(_SAMPLE)
+        file.seek(max(start, end - _SAMPLE))
+        return head, file.read(_SAMPLE)
 
 
 def person(path: Path) -> str | None:
@@ -155,24 +156,33 @@ def person(path: Path) -> str | None:
 
 @contextmanager
 def _parsing(path: Path) -> Iterator[None]:
-    """Damage is one error; the parser's warnings, which quote the file, are not shown."""
+    """Damage is one error; what the parser warns of or logs quotes the file, and is not shown."""
     pydicom = package("pydicom")
-    with as_damage(path), warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
+    logger = pydicom.config.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        with as_damage(path), warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
-def _header(path: Path, tags: tuple[str, ...], defer: bool = False) -> Any:
+def _header(path: Path, tags: tuple[str, ...], pixels: int = 0) -> Any:
+    """The given tags; of PixelData, if asked for, up to `pixels` bytes at once."""
     pydicom = package("pydicom")
     try:
-        return pydicom.dcmread(
+        header = pydicom.dcmread(
             path,
             specific_tags=list(tags),
-            stop_before_pixels=not defer,
-            defer_size=1024 if defer else None,
+            stop_before_pixels=not pixels,
+            defer_size=pixels or None,
         )
     except pydicom.errors.InvalidDicomError:
         raise InputError(f"{path} is no DICOM file; copy it again.") from None
+    if header.file_meta.TransferSyntaxUID.is_deflated:
+        raise InputError(f"{path} is compressed as a whole (deflated); unpack it first.")
+    return header
 
 
 def _loop(path: Path, header: Any) -> tuple[Loop, Any]:
@@ -232,8 +242,12 @@ def _rate(header: Any, frames: int) -> float | None:
 
 
 def _refuse_short(path: Path, header: Any, loop: Loop) -> None:
-    """`InputError` unless the file has as many bytes as uncompressed frames take."""
-    if header.file_meta.TransferSyntaxUID.is_compressed:
+    """`InputError` unless uncompressed frames have all their bytes, and others their end mark."""
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _SAMPLE))
+            if _END not in file.read():
+                raise EOFError
         return
     samples = int(header.get("SamplesPerPixel") or 1)
     bits = int(header.get("BitsAllocated") or 8)
