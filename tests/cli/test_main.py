@@ -22,6 +22,7 @@ VERBS = (
     "models",
     "import",
     "export",
+    "data",
 )
 
 

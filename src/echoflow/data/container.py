@@ -19,6 +19,7 @@ from echoflow.types import InputError
 
 STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _HEADER = 4096  # bytes; the tables of an AVI file stand in the first few hundred
+_CUT_SHORT = "damaged or truncated"  # what every decoder here says of a file that ends too early
 _UNPRINTABLE = {"Cc", "Cs"}  # control characters, and bytes that are no text
 _UNKNOWN = (0, 0xFFFFFFFF)  # a size that its writer never came back to fill in
 
@@ -72,7 +73,7 @@ def as_flaw(error: InputError, path: Path, name: str) -> Flaw:
     """An error of reading `path` as a finding of its kind, told with the name under the root."""
     if isinstance(error, Flaw):
         return error
-    kind: Kind = "truncated" if "truncated" in str(error) else "unreadable"
+    kind: Kind = "truncated" if _CUT_SHORT in str(error) else "unreadable"
     return Flaw(kind, str(error).replace(str(path), name), path=name)
 
 

@@ -71,6 +71,7 @@ def test_the_name_alone_will_do_where_it_is_the_only_one(tmp_path):
     ("rows", "kind", "excluded", "message"),
     [
         ("z.avi,50\n", "missing-video", "z", "line 2: there is no video z"),
+        ("z,50\nz,51\n", "missing-video", "z", "line 2: there is no video z"),
         ("b,50\nb.avi,51\n", "repeated-name", "b", "lines 2 and 3: b is listed twice"),
         ("b,50\nb.avi,50\n", "repeated-name", None, "line 3: b is listed again"),
         ("b,0.5\n", "bad-ef", "b", "line 2: ef must be a percentage"),

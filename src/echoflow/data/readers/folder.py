@@ -94,13 +94,13 @@ def _labels(
     labels: dict[str, Row] = {}
     for uid, rows in named.items():
         try:
-            row = only_row(rows, uid, table, findings)
-            name, _ = plain_name(row.cells["FileName"])
+            name, _ = plain_name(rows[0].cells["FileName"])
             if inside(root, name) is None:
-                raise row.error(f"{name} leads out of the dataset; not opened.", "outside-root")
+                detail = f"{name} leads out of the dataset; it is not opened."
+                raise rows[0].error(detail, "outside-root")
             if uid not in films and uid not in gone:
-                raise row.error(f"there is no video {name}.", "missing-video")
-            labels[uid] = row
+                raise rows[0].error(f"there is no video {name}.", "missing-video")
+            labels[uid] = only_row(rows, uid, table, findings)
         except Flaw as flaw:
             findings.append(flaw.found(table.name, uid))
     return labels
