@@ -13,7 +13,9 @@ from echoflow.data.volumes import (
     Plane,
     area_length,
     biplane,
+    biplane_volume,
     bullet,
+    bullet_volume,
     ejection_fraction,
     mask_ef,
     mask_length,
@@ -87,6 +89,16 @@ def test_a_ratio_needs_no_scale():
     for method in METHODS:
         assert mask_ef(masks, method=method) == pytest.approx(expected, abs=1.5)
         assert mask_ef(masks, 0.3, method) == pytest.approx(mask_ef(masks, method=method))
+
+
+def test_two_planes_of_one_ventricle():
+    """38 x 20 px half axes in one plane, 36 x 16 in the other, at 0.5 mm per px."""
+    first, second = (Plane.of_mask(ellipse(*axes), 0.5) for axes in ((38, 20), (36, 16)))
+    whole = 4 / 3 * math.pi * 1.9 * 1.0 * 0.8
+    assert biplane_volume(first, second) == pytest.approx(whole, rel=0.03)
+    assert biplane_volume(first, first) == pytest.approx(first.volume())
+    ring = Plane.of_mask(ellipse(20, 20), 0.5)
+    assert bullet_volume(ring, first) == pytest.approx(5 / 6 * math.pi * 3.8, rel=0.03)
 
 
 def test_refusals():

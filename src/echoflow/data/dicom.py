@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from echoflow.data.luma import Gray, gray_of_rgb
-from echoflow.data.medical import as_damage, package, refuse_huge
+from echoflow.data.medical import package, parsing, refuse_huge
 from echoflow.data.video import STILL_FPS
 from echoflow.types import InputError
 
@@ -156,16 +155,10 @@ def person(path: Path) -> str | None:
 
 @contextmanager
 def _parsing(path: Path) -> Iterator[None]:
-    """Damage is one error; what the parser warns of or logs quotes the file, and is not shown."""
-    pydicom = package("pydicom")
-    logger = pydicom.config.logger
-    before, logger.disabled = logger.disabled, True
-    try:
-        with as_damage(path), warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
+    """As `parsing`, and values that break the rules of the standard are taken as they are."""
+    config = package("pydicom").config
+    with parsing(path, config.logger), config.disable_value_validation():
+        yield
 
 
 def _header(path: Path, tags: tuple[str, ...], pixels: int = 0) -> Any:

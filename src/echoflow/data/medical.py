@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,13 +70,17 @@ def package(name: str) -> Any:
 
 
 @contextmanager
-def as_damage(path: Path) -> Iterator[None]:
+def parsing(path: Path, logger: logging.Logger) -> Iterator[None]:
     """Whatever a foreign parser raises on a damaged file, told as one `InputError`.
 
-    Its own words are left out: they may quote the file, and a file may name a patient.
+    Its own words, its warnings and its log are left out: they may quote the file, and a file may
+    name a patient.
     """
+    before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except EOFError:
@@ -82,6 +88,8 @@ def as_damage(path: Path) -> Iterator[None]:
     except Exception as error:  # parsers of hostile bytes raise anything
         kind = type(error).__name__
         raise InputError(f"{path} cannot be read ({kind}); copy it again.") from None
+    finally:
+        logger.disabled = before
 
 
 def refuse_huge(path: Path, frames: int, *sizes: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from echoflow.data.medical import as_damage, package, refuse_huge
+from echoflow.data.medical import package, parsing, refuse_huge
 from echoflow.data.video import STILL_FPS
 from echoflow.types import InputError
 
@@ -52,7 +52,8 @@ def read_pictures(path: Path) -> tuple[np.ndarray, float]:
 def read_labels(path: Path) -> np.ndarray:
     """A label map, uint8 (t, h, w), t = 1 for a still; `InputError` unless 0, 1, 2 ... 255."""
     values, _ = _values(path)
-    labels = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # what is not finite is no label either
+        labels = values.astype(np.uint8)
     if not (labels == values).all():
         raise InputError(f"{path} is no label map: it holds other values than 0, 1, 2 ... 255.")
     return labels
@@ -60,7 +61,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 def _open(path: Path) -> tuple[Any, Picture]:
     nibabel = package("nibabel")
-    with as_damage(path):
+    with parsing(path, nibabel.imageglobals.logger):
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):
             raise InputError(f"{path} is a {type(image).__name__}; give pictures in NIfTI.")
@@ -85,14 +86,14 @@ def _open(path: Path) -> tuple[Any, Picture]:
 def _values(path: Path) -> tuple[np.ndarray, Picture]:
     """The stored numbers, scaled as the header says, (t, h, w)."""
     image, picture = _open(path)
-    with as_damage(path):
+    with parsing(path, package("nibabel").imageglobals.logger):
         stored = np.asarray(image.dataobj.get_unscaled())
         if path.suffix.lower() == ".gz":
             _check_sum(path)
         slope, inter = (float(x) for x in (image.dataobj.slope, image.dataobj.inter))
-    values = np.moveaxis(stored.reshape(picture.width, picture.height, -1), (1, 0), (1, 2))
-    if (slope, inter) != (1.0, 0.0):
-        values = values * np.float32(slope) + np.float32(inter)
+        values = np.moveaxis(stored.reshape(picture.width, picture.height, -1), (1, 0), (1, 2))
+        if (slope, inter) != (1.0, 0.0):
+            values = values * np.float32(slope) + np.float32(inter)
     return values, picture
 
 

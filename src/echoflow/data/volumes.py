@@ -109,6 +109,16 @@ class Plane:
         return METHODS[method](self)
 
 
+def biplane_volume(first: Plane, second: Plane) -> float:
+    """mL from two apical planes (A4C and A2C), by the longer of their axes."""
+    return biplane(first.diameters, second.diameters, max(first.length, second.length))
+
+
+def bullet_volume(short_axis: Plane, long_axis: Plane) -> float:
+    """mL from the area in PSAX and the length in A4C."""
+    return bullet(short_axis.area, long_axis.length)
+
+
 METHODS: Mapping[Method, Callable[[Plane], float]] = {
     "simpson": lambda plane: simpson(plane.diameters, plane.length),
     "area-length": lambda plane: area_length(plane.area, plane.length),
