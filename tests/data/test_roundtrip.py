@@ -17,6 +17,7 @@ import pytest
 from echoflow.data.check import Check, check
 from echoflow.data.findings import Finding
 from echoflow.data.phantom import PhantomClip, PhantomPatient
+from echoflow.data.phantom.dialects.pediatric import NEST
 from echoflow.data.phantom.layout import (
     LAYOUTS,
     Known,
@@ -130,8 +131,27 @@ def test_counts_add_up_and_all_the_rest_is_read(dataset):
     assert read == set(dataset.known) - unusable
     assert len(found.records) + len(found.left_out) == len(dataset.known) == found.found
     assert found.decoded is not None
-    assert found.decoded.videos == len(found.records)
+    assert found.decoded.videos == len(found.records) + len(found.decoded.findings)
     assert found.decoded.frames == sum(one.record.frames for one in dataset.truth())
+
+
+def test_noise_is_found_by_decoding_only(dataset):
+    (noisy,) = [p for p in dataset.planted if "noise" in p.what]
+    listed = check(dataset.root)
+    assert len(listed.records) == len(dataset.found.records) + 1
+    assert listed.found == dataset.found.found
+    assert dataset.root / noisy.path in {listed.manifest.root / r.path for r in listed.records}
+
+
+@pytest.mark.parametrize("dataset", ["pediatric"], indirect=True)
+def test_pediatric_without_its_nest(dataset):
+    flat = check(dataset.root / NEST)
+    assert flat.source == "echonet-pediatric"
+    listed = check(dataset.root)
+    assert (flat.records, flat.findings) == (listed.records, listed.findings)
+    one = check(dataset.root / NEST / "PSAX")
+    assert set(one.manifest.of(view=View.PSAX)) == set(one.records)
+    assert len(one.records) == len(listed.manifest.of(view=View.PSAX))
 
 
 def test_records_are_the_truth(dataset):

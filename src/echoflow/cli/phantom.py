@@ -95,9 +95,9 @@ def _views(asked: str | None, layout: Layout):
 
 def _listed(layout: Layout) -> str:
     """A line per defect that the layout can have."""
-    width = max(len(defect.kind) for defect in layout.defects)
+    width = max(len(defect.called) for defect in layout.defects)
     effect = {True: "left out", False: "read around"}
     return "\n".join(
-        f"{defect.kind:{width}s}  {effect[defect.leaves_out]:11s}  {defect.what}"
+        f"{defect.called:{width}s}  {effect[defect.leaves_out]:11s}  {defect.what}"
         for defect in layout.defects
     )

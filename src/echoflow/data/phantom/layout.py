@@ -165,6 +165,6 @@ def _chosen(layout: Layout, names: Sequence[str]) -> tuple[Defect, ...]:
     """The defects of a layout by name; all of them for ("all",)."""
     if tuple(names) == ("all",):
         return layout.defects
-    known = {defect.kind: defect for defect in layout.defects}
+    known = {defect.called: defect for defect in layout.defects}
     what = f"defect of the layout {layout.name}"
     return tuple(known[choose(name, known, what)] for name in dict.fromkeys(names))

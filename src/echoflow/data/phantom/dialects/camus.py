@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from echoflow.data.medical import package
 from echoflow.data.phantom.anatomy import labels
 from echoflow.data.phantom.clip import PhantomClip
 from echoflow.data.phantom.dialects.native import Screen
@@ -88,7 +88,7 @@ def half_beat(truth: Truth) -> tuple[int, int]:
 
 def write_nifti(path: Path, array: np.ndarray, spacing: float) -> None:
     """uint8 (h, w) or (t, h, w) as NIfTI-1, (w, h[, t]) on disk; `spacing` in mm."""
-    nibabel = _nibabel()
+    nibabel = package("nibabel")
     turned = np.ascontiguousarray(np.moveaxis(array, (-1, -2), (0, 1)))
     # ITK writes pictures without a direction this way: x and y point left and up
     image = nibabel.Nifti1Image(turned, np.diag([-spacing, -spacing, 1.0, 1.0]))
@@ -98,7 +98,7 @@ def write_nifti(path: Path, array: np.ndarray, spacing: float) -> None:
 
 def read_nifti(path: Path) -> tuple[np.ndarray, float]:
     """What `write_nifti` wrote: the array as it was given, and its spacing."""
-    image = _nibabel().load(path)
+    image = package("nibabel").load(path)
     turned = np.asarray(image.dataobj)
     return np.moveaxis(turned, (0, 1), (-1, -2)), float(image.header.get_zooms()[0])
 
@@ -116,13 +116,3 @@ def _facts(record: Record, truth: Truth) -> str:
         "FrameRate": plain(record.fps),
     }
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
-
-
-def _nibabel() -> Any:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(
-            'the layout of CAMUS needs nibabel: pip install "echoflow[medical]".'
-        ) from error
-    return nibabel

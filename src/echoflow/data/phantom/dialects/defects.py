@@ -22,7 +22,7 @@ Spoil = Callable[[Path, Known], str]
 
 @dataclass(frozen=True)
 class Defect:
-    """A way to spoil a dataset. `kind` is its name, and what a reader should call it.
+    """A way to spoil a dataset. `kind` is what a reader should call it, and its name if no other.
 
     `spoil` edits the files of one video under the root and returns the one that is to blame,
     relative to the root. `leaves_out`: the video cannot be used any more. `together`: what is
@@ -35,6 +35,12 @@ class Defect:
     leaves_out: bool = False
     together: bool = False
     whole: bool = False
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """How a person asks for it."""
+        return self.name or self.kind
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _in_two_lists(root: Path, known: Known) -> str:
 
 
 CAMUS = (
-    *of_files(),
+    *of_files(noise="unreadable"),
     Defect("missing-video", "there is no half sequence", removed, True),
     Defect("outside-root", "a link that leads out of the folder", led_out, True),
     Defect("repeated-name", "a patient in two lists", _in_two_lists, True, together=True),

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import echoflow
+from echoflow.data.findings import Kind
 from echoflow.data.phantom.dialects.defects import Defect, Spoil
 from echoflow.data.phantom.sidecar import Known
 
@@ -115,6 +118,17 @@ def cut(root: Path, known: Known) -> str:
     return known.record.path
 
 
+def noisy(root: Path, known: Known) -> str:
+    """Overwrites bytes in the middle of the video: its header and its length stay as they were."""
+    path = root / known.record.path
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    noise = np.random.default_rng(len(data)).integers(0, 256, 256, np.uint8)
+    data[middle : middle + len(noise)] = noise.tobytes()
+    path.write_bytes(data)
+    return known.record.path
+
+
 def scribbled(root: Path, known: Known) -> str:
     """Puts text in the place of the video."""
     (root / known.record.path).write_text("This is a note about a video, not the video.\n" * 40)
@@ -155,10 +169,11 @@ def returned(file: Callable[[Known], str]) -> Spoil:
     return spoil
 
 
-def of_files() -> tuple[Defect, ...]:
-    """What can be wrong with the file of a video, whatever the layout."""
+def of_files(noise: Kind = "truncated") -> tuple[Defect, ...]:
+    """What can be wrong with the file of a video, and what noise in it is found as."""
     return (
         Defect("empty-file", "the video has no bytes", emptied, True),
         Defect("truncated", "the video is cut short", cut, True),
         Defect("unreadable", "the video is a text file", scribbled, True),
+        Defect(noise, "noise in the video, found by decoding", noisy, True, name="noise"),
     )
