@@ -13,7 +13,7 @@ import numpy as np
 from echoflow.data.decode import Decoded, decode_all
 from echoflow.data.findings import Finding, counts, left_out
 from echoflow.data.manifest import Manifest
-from echoflow.data.sources import open_source, recognised
+from echoflow.data.sources import located, open_source
 from echoflow.data.splits import PROTOCOLS, protocol
 from echoflow.types import Record, Split, View
 
@@ -135,8 +135,8 @@ def check(
 
     Nothing but a root that is no dataset raises `InputError`: see `open_source`.
     """
-    manifest = open_source(root, source, splits)
-    name = source or recognised(Path(root))[0]
+    name, base = located(root, source)
+    manifest = open_source(base, name, splits)
     decoded = decode_all(manifest, workers, progress) if decode else None
     if decoded is not None:
         manifest = without(manifest, decoded.findings)

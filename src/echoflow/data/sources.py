@@ -38,19 +38,20 @@ def open_source(root: str | Path, source: str | None = None, splits: str | None 
     `source` takes it for that one; `splits` names one of the split protocols of the dataset (see
     `splits.PROTOCOLS`). Videos that cannot be used are in the findings, and not in the records.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}; give the folder of a dataset.")
-    name, base = (source, root) if source is not None else recognised(root)
-    kind = SOURCES[choose(name, SOURCES, "source")]
-    manifest = kind.read(kind.base(base) or base)
+    name, base = located(root, source)
+    manifest = SOURCES[name].read(base)
     return manifest if splits is None else with_splits(manifest, name, splits)
 
 
-def recognised(root: Path) -> tuple[str, Path]:
-    """Name of the source in `root`, the first of `SOURCES` that knows it, and where it lies."""
-    for name, source in SOURCES.items():
-        base = source.base(root)
+def located(root: str | Path, source: str | None = None) -> tuple[str, Path]:
+    """Name of the source in `root`, `source` or the first that knows it, and where it lies."""
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}; give the folder of a dataset.")
+    if source is not None:
+        return source, SOURCES[choose(source, SOURCES, "source")].base(root) or root
+    for name, kind in SOURCES.items():
+        base = kind.base(root)
         if base is not None:
             return name, base
     known = ", ".join(source.what for source in SOURCES.values())

@@ -108,7 +108,8 @@ _SHUFFLED = Protocol("80, 10 and 10 %, patients kept apart", shuffled)
 _OFFICIAL = Protocol("as the dataset ships them", as_shipped)
 _CAMUS = {"A4C": (400, 50, 50), "OTHER": (400, 50, 50)}
 
-# source -> name -> protocol; counts are of EchoFlow table 7, Free-Echo section 4, and the datasets
+# source -> name -> protocol, the first as its reader splits; counts are of EchoFlow table 7,
+# Free-Echo section 4, and the datasets themselves
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "echonet-dynamic": {
         "official": dataclasses.replace(_OFFICIAL, published={"A4C": (7465, 1288, 1277)}),
@@ -137,10 +138,10 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         "fold-8-9": _two_folds(8, 9),
     },
     "echonet-lvh": {
-        "official": _OFFICIAL,
         "echoflow": Protocol(
             "as shipped, with both diameters measured", with_ef, {"PLAX": (9508, 1076, 332)}
         ),
+        "official": _OFFICIAL,
     },
     "camus": {
         "official": dataclasses.replace(_OFFICIAL, published=_CAMUS),
