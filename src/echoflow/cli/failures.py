@@ -7,6 +7,7 @@ import errno
 from echoflow.types import InputError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "[gloo/transport")
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -18,6 +19,11 @@ def explain(error: Exception) -> str | None:
         return "not enough memory; ask for fewer videos at a time, or use a larger machine."
     if isinstance(error, OSError):
         return _explain_file(error)
+    if type(error).__name__.startswith("Dist") or any(word in str(error) for word in PEER_LOST):
+        return (
+            "another process of this job has ended, and this one cannot go on alone; see its "
+            "message, then go on from the last checkpoint with --resume."
+        )
     return None
 
 

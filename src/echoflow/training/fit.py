@@ -132,9 +132,10 @@ def fit(
                 _save(run, step, players)
             if stop:
                 raise leaving(stop)
-        accelerator.end_training()
         if main:
             _finish(run, players)
+        for tracker in accelerator.trackers:
+            tracker.finish()
         accelerator.wait_for_everyone()
     return run
 
@@ -142,8 +143,11 @@ def fit(
 def _accelerator(engine: Engine, run: Path) -> Accelerator:
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
+    alone = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     return Accelerator(
+        cpu=alone,  # without this, processes on a CPU would not find each other
         mixed_precision=engine.precision if engine.precision != "fp32" else "no",
+        # a released video transformer has queries that its single token never needs
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         log_with=list(engine.report_to) or None,
         project_dir=run if engine.report_to else None,

@@ -1,0 +1,46 @@
+"""Several processes under torchrun do what one does, and none of them waits for the dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_fit import same_weights
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command += ["--master-addr", "127.0.0.1", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["--rdzv-backend", "c10d", str(WORKER), *words]
+    places = os.pathsep.join(str(WORKER.parents[level]) for level in (0, 1))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": places}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def losses(run: Path, key: str) -> list[float]:
+    return [json.loads(line)[key] for line in (run / "metrics.jsonl").open()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "player"), [("lvfm", "net"), ("avae", "avae"), ("reid", "net")])
+def test_two_processes_equal_one(stage: str, player: str, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        done = torchrun(processes, stage, str(tmp_path / str(processes)), "0")
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = tmp_path / "1", tmp_path / "2"
+    assert losses(one, f"{player}/loss") == pytest.approx(losses(two, f"{player}/loss"), abs=1e-5)
+    same_weights(one / player, two / player, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_death_of_a_process_ends_the_job_with_a_message(tmp_path: Path) -> None:
+    done = torchrun(2, "lvfm", str(tmp_path / "run"), "3")
+    assert done.returncode != 0
+    assert "another process of this job has ended" in done.stderr
+    assert (tmp_path / "run" / "checkpoint-0000002" / "state.pt").is_file()
