@@ -12,19 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from echoflow.data.luma import Gray, gray_of_rgb
 from echoflow.data.medical import package, parsing, refuse_huge
 from echoflow.data.video import STILL_FPS
 from echoflow.types import InputError
 
+SIZE_TAGS = ("Rows", "Columns", "NumberOfFrames")
 PICTURE_TAGS = (
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
+    *SIZE_TAGS,
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
@@ -50,6 +48,7 @@ LOOP_TAGS = (
 _TWO_D, _TISSUE, _CM = 1, 1, 3  # PS3.3 C.8.5.5: spatial format, data type, physical units
 _SAMPLE = 1 << 20  # bytes at either end of the pixels that tell two clips apart
 _UNDEFINED = 0xFFFFFFFF
+_PIXELS = (0x7FE0, 0x0010)
 _END = b"\xfe\xff\xdd\xe0"  # of a sequence of compressed frames
 
 
@@ -63,9 +62,15 @@ class Region:
     right: int
     mm_per_px: tuple[float, float] | None
 
-    def cut(self, frame: np.ndarray) -> np.ndarray:
-        """The part (h, w, ...) of a frame."""
-        return frame[self.top : self.bottom, self.left : self.right]
+    @property
+    def rows(self) -> slice:
+        """From top to bottom."""
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        """From left to right."""
+        return slice(self.left, self.right)
 
 
 @dataclass(frozen=True)
@@ -84,37 +89,19 @@ class Loop:
     marked: bool
     burnt_in: bool
 
+    def cut(self, frame: np.ndarray) -> np.ndarray:
+        """The part of a whole frame (rows, columns, ...) that is read: (h, w, ...)."""
+        region = self.region
+        return frame if region is None else frame[region.rows, region.columns]
+
 
 def describe(path: Path) -> Loop:
     """The loop in a DICOM file, by its header. `InputError`: no DICOM, no pictures, cut short."""
-    with _parsing(path):
-        loop, header = _loop(path, _header(path, LOOP_TAGS + PICTURE_TAGS))
+    with parsing_dicom(path):
+        header = read_header(path, LOOP_TAGS + PICTURE_TAGS)
+        loop = loop_of(path, header)
         _refuse_short(path, header, loop)
     return loop
-
-
-def read_pictures(path: Path, gray: Gray = "luma") -> tuple[np.ndarray, float]:
-    """uint8 (t, h, w), or (t, h, w, 3) for "keep", cut to the region; frames per second.
-
-    Pictures of more than 8 bits keep their upper 8. A rate that is not told is `STILL_FPS`.
-    """
-    with _parsing(path):
-        header = _header(path, LOOP_TAGS + PICTURE_TAGS)
-        loop, _ = _loop(path, header)
-        colours = (3,) if gray == "keep" else ()
-        video = np.empty((loop.frames, loop.height, loop.width, *colours), np.uint8)
-        count = 0
-        for frame in _frames(path, header, gray):
-            if count == loop.frames:
-                break
-            video[count] = loop.region.cut(frame) if loop.region else frame
-            count += 1
-    if count < loop.frames:
-        raise InputError(
-            f"{path} is damaged or truncated: {count} of {loop.frames} frames could be decoded; "
-            "copy it again."
-        )
-    return video, loop.fps or STILL_FPS
 
 
 def fingerprint(path: Path) -> str:
@@ -122,55 +109,39 @@ def fingerprint(path: Path) -> str:
 
     Whoever has not the pixels learns nothing from it, and other tags do not change it.
     """
-    with _parsing(path):
-        header = _header(path, ("Rows", "Columns", "NumberOfFrames", "PixelData"), _SAMPLE)
-        if "PixelData" not in header:
-            raise InputError(f"{path} holds no pictures; a report or a waveform is no video.")
-        sizes = f"{header.get('Rows')} {header.get('Columns')} {header.get('NumberOfFrames')}"
-        head, tail = _ends(path, header.get_item("PixelData"))
+    with parsing_dicom(path):
+        header = read_header(path, SIZE_TAGS)
+        start, end = pixel_bytes(path, header)
+        with path.open("rb") as file:
+            file.seek(start)
+            head = file.read(min(_SAMPLE, end - start))
+            file.seek(max(start, end - _SAMPLE))
+            tail = file.read(min(_SAMPLE, end - start))
+    sizes = " ".join(str(header.get(tag)) for tag in SIZE_TAGS)
     return hashlib.sha256(sizes.encode() + head + tail).hexdigest()[:16]
-
-
-def _ends(path: Path, stored: Any) -> tuple[bytes, bytes]:
-    """The first and the last bytes of an element, `_SAMPLE` of each; all of a small one."""
-    if stored.value is not None:
-        return bytes(stored.value), b""
-    size = path.stat().st_size
-    start = stored.value_tell
-    end = size if stored.length == _UNDEFINED else min(start + stored.length, size)
-    with path.open("rb") as file:
-        file.seek(start)
-        head = file.read(_SAMPLE)
-        file.seek(max(start, end - _SAMPLE))
-        return head, file.read(_SAMPLE)
 
 
 def person(path: Path) -> str | None:
     """Who was scanned, only to find clips of one person: to be compared, never to be kept."""
-    with _parsing(path):
-        header = _header(path, ("PatientID", "IssuerOfPatientID"))
+    with parsing_dicom(path):
+        header = read_header(path, ("PatientID", "IssuerOfPatientID"))
         told = [str(header.get(tag) or "").strip() for tag in ("PatientID", "IssuerOfPatientID")]
     return hashlib.sha256("\n".join(told).encode()).hexdigest() if told[0] else None
 
 
 @contextmanager
-def _parsing(path: Path) -> Iterator[None]:
+def parsing_dicom(path: Path) -> Iterator[None]:
     """As `parsing`, and values that break the rules of the standard are taken as they are."""
     config = package("pydicom").config
     with parsing(path, config.logger), config.disable_value_validation():
         yield
 
 
-def _header(path: Path, tags: tuple[str, ...], pixels: int = 0) -> Any:
-    """The given tags; of PixelData, if asked for, up to `pixels` bytes at once."""
+def read_header(path: Path, tags: tuple[str, ...]) -> Any:
+    """The given tags of a file, as far as they stand before its pixels, and no others."""
     pydicom = package("pydicom")
     try:
-        header = pydicom.dcmread(
-            path,
-            specific_tags=list(tags),
-            stop_before_pixels=not pixels,
-            defer_size=pixels or None,
-        )
+        header = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=True)
     except pydicom.errors.InvalidDicomError:
         raise InputError(f"{path} is no DICOM file; copy it again.") from None
     if header.file_meta.TransferSyntaxUID.is_deflated:
@@ -178,7 +149,26 @@ def _header(path: Path, tags: tuple[str, ...], pixels: int = 0) -> Any:
     return header
 
 
-def _loop(path: Path, header: Any) -> tuple[Loop, Any]:
+def pixel_bytes(path: Path, header: Any) -> tuple[int, int]:
+    """Where the pixels begin and end in the file; compressed ones are taken to end with it."""
+    pydicom = package("pydicom")
+    syntax = header.file_meta.TransferSyntaxUID
+    order: Literal["little", "big"] = "little" if syntax.is_little_endian else "big"
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        pydicom.dcmread(file, specific_tags=[], stop_before_pixels=True)  # stops right there
+        start, mark = file.tell(), file.read(12)
+    tag = tuple(int.from_bytes(mark[i : i + 2], order) for i in (0, 2))
+    if tag != _PIXELS:
+        raise InputError(f"{path} holds no pictures; a report or a waveform is no video.")
+    at = slice(4, 8) if syntax.is_implicit_VR else slice(8, 12)
+    length = int.from_bytes(mark[at], order)
+    start += at.stop
+    return start, size if length == _UNDEFINED else min(start + length, size)
+
+
+def loop_of(path: Path, header: Any) -> Loop:
+    """What a header with `LOOP_TAGS` and `PICTURE_TAGS` says of the pictures."""
     if "Rows" not in header or "Columns" not in header:
         raise InputError(f"{path} holds no pictures; a report or a waveform is no video.")
     frames = int(header.get("NumberOfFrames") or 1)
@@ -190,8 +180,7 @@ def _loop(path: Path, header: Any) -> tuple[Loop, Any]:
     if region:
         height, width = region.bottom - region.top, region.right - region.left
     burnt_in = str(header.get("BurnedInAnnotation") or "").upper() == "YES"
-    loop = Loop(frames, height, width, _rate(header, frames), region, bool(len(marks)), burnt_in)
-    return loop, header
+    return Loop(frames, height, width, _rate(header, frames), region, bool(len(marks)), burnt_in)
 
 
 def _region(marks: Any, rows: int, columns: int) -> Region | None:
@@ -252,36 +241,3 @@ def _refuse_short(path: Path, header: Any, loop: Loop) -> None:
             f"{path} is damaged or truncated: {there:,} of {needed:,} bytes are there; "
             "copy it again."
         )
-
-
-def _frames(path: Path, header: Any, gray: Gray) -> Iterator[np.ndarray]:
-    """Whole frames, uint8 (h, w) or (h, w, 3), one at a time."""
-    pixels = package("pydicom.pixels")
-    kind = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
-    first_is_luma = gray == "luma" and kind in ("YBR_FULL", "YBR_FULL_422")
-    for stored in pixels.iter_pixels(path, raw=first_is_luma):
-        if kind == "PALETTE COLOR":
-            stored = pixels.apply_color_lut(stored, header)
-            yield gray_of_rgb(_bytes(stored, 16 if stored.dtype.itemsize > 1 else 8), gray)
-        elif first_is_luma:
-            yield stored[..., 0]
-        elif stored.ndim == 3:
-            yield gray_of_rgb(_bytes(stored, int(header.BitsStored)), gray)
-        else:
-            yield _monochrome(stored, header, kind, gray)
-
-
-def _monochrome(stored: np.ndarray, header: Any, kind: str, gray: Gray) -> np.ndarray:
-    bits = int(header.BitsStored)
-    if int(header.get("PixelRepresentation") or 0):  # signed
-        stored = stored.astype(np.int32) + (1 << (bits - 1))
-    frame = _bytes(stored, bits)
-    if kind == "MONOCHROME1":  # 0 is white
-        frame = 255 - frame
-    return np.repeat(frame[..., None], 3, axis=-1) if gray == "keep" else frame
-
-
-def _bytes(stored: np.ndarray, bits: int) -> np.ndarray:
-    """The upper 8 of `bits` bits."""
-    shifted = stored >> (bits - 8) if bits > 8 else stored << (8 - bits)
-    return shifted.astype(np.uint8)

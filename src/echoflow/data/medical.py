@@ -1,6 +1,6 @@
 """Medical files read as videos: which ones there are, and what they need to be installed.
 
-`nifti` and `dicom` do the reading. Their packages come with the extra `medical`.
+`nifti`, `dicom` and `dicom_pixels` do the reading. Their packages come with the extra `medical`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def read_medical(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
 
     A file that does not say its rate reports `video.STILL_FPS`.
     """
-    from echoflow.data import dicom, nifti
+    from echoflow.data import dicom_pixels, nifti
 
     if medical_format(path) == "dicom":
-        return dicom.read_pictures(path, gray)
+        return dicom_pixels.read_pictures(path, gray)
     video, fps = nifti.read_pictures(path)
     return (np.repeat(video[..., None], 3, axis=-1) if gray == "keep" else video), fps
 
