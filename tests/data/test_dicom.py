@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 
 import numpy as np
 import pytest
 from medical_files import IDENTIFIERS, marked, write_dicom
 
 from echoflow.data import dicom
+from echoflow.data.medical import medical_format
 from echoflow.data.video import STILL_FPS, probe, read_gray
 from echoflow.types import InputError
 
@@ -34,6 +36,12 @@ def test_grey_frames_are_exact(tmp_path, syntax):
 def test_files_without_a_suffix(tmp_path):
     path = write_dicom(tmp_path / "1.2.840.99", NOISE)
     assert (read_gray(path)[0] == NOISE).all()
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert medical_format(tmp_path / "pipe") is None
+    assert medical_format(tmp_path / "none") is None
 
 
 def test_colours_become_luma_or_mean(tmp_path):

@@ -105,6 +105,8 @@ def refuse_huge(path: Path, frames: int, *sizes: int) -> None:
 
 
 def _is_dicom(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC

@@ -285,13 +285,21 @@ def _map(done: _Reading, one: _Sequence, name: str, frames: int) -> str | None:
         return None
     wanted = (frames, one.held.height, one.held.width)
     try:
-        held = nifti.describe(done.root / path)
-        shape = (held.frames, held.height, held.width)
+        shape, high = _shape_and_highest(done.root / path, frames == 1)
         if shape != wanted:
             raise InputError(f"{path} has {shape} frames, rows and columns instead of {wanted}.")
-        if frames == 1 and (high := nifti.read_labels(done.root / path).max()) > LARGEST_LABEL:
+        if high > LARGEST_LABEL:
             raise InputError(f"{path} has a label {high}; {LARGEST_LABEL} is the last known one.")
     except (InputError, OSError) as error:
         done.note("bad-labels", path, str(error).replace(f"{done.root}/", ""))
         return None
     return path
+
+
+def _shape_and_highest(path: Path, still: bool) -> tuple[tuple[int, ...], int]:
+    """Frames, rows and columns of a label map; its highest label if it is a still, else 0."""
+    if still:
+        labels = nifti.read_labels(path)
+        return labels.shape, int(labels.max())
+    held = nifti.describe(path)
+    return (held.frames, held.height, held.width), 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echoflow.data import dicom as files
-from echoflow.data.container import as_flaw
+from echoflow.data.container import as_flaw, contents
 from echoflow.data.findings import Finding, Flaw
 from echoflow.data.manifest import Manifest
 from echoflow.data.medical import DICOM, medical_format
@@ -100,8 +100,7 @@ def _scan(root: Path, name: str, row: Row | None, findings: list[Finding]) -> _S
         raise Flaw("outside-root", leads_out(Path(name), name).detail)
     if not path.is_file():
         raise Flaw("unreadable", f"{name} is a link to nothing, or no file.")
-    if not path.stat().st_size:
-        raise Flaw("empty-file", f"{name} has no bytes; copy it again.")
+    contents(root, name)
     try:
         loop, uid = files.describe(path), files.fingerprint(path)
         person = files.person(path)
