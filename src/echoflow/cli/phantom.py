@@ -9,6 +9,7 @@ import typer
 
 from echoflow.cli.progress import counted
 from echoflow.cli.values import ef_range, names, views
+from echoflow.types import InputError, View, choose
 
 if TYPE_CHECKING:
     from echoflow.data.phantom.layout import Layout
@@ -61,7 +62,6 @@ def phantom(
     """
     from echoflow.data.phantom.layout import LAYOUTS, write_layout
     from echoflow.data.phantom.population import Population
-    from echoflow.types import InputError, choose
 
     kind = LAYOUTS[choose(layout, LAYOUTS, "layout")]
     if defects == "list":
@@ -86,7 +86,7 @@ def phantom(
     typer.echo(f"{len(hearts)} videos of {n} patients in {out}{told}")
 
 
-def _views(asked: str | None, layout: Layout):
+def _views(asked: str | None, layout: Layout) -> tuple[View, ...]:
     """What was asked for; the layout's own views for nothing, all that it can hold for `all`."""
     if asked is None:
         return layout.default

@@ -135,8 +135,8 @@ def check(
 
     Nothing but a root that is no dataset raises `InputError`: see `open_source`.
     """
-    name, base = located(root, source)
-    manifest = open_source(base, name, splits)
+    name, _ = located(root, source)
+    manifest = open_source(root, name, splits)
     decoded = decode_all(manifest, workers, progress) if decode else None
     if decoded is not None:
         manifest = without(manifest, decoded.findings)
