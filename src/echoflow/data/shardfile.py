@@ -90,9 +90,10 @@ class Sums:
 
     def add(self, mean: Tensor, std: Tensor) -> None:
         """Takes posterior mean and std (t, c, h, w)."""
-        mean, std = (m.double().transpose(0, 1).flatten(1) for m in (mean, std))
-        second = (mean.square() + std.square()).sum(1).tolist()
-        self.merge(Sums(mean.shape[1], mean.sum(1).tolist(), second))
+        axes = (0, 2, 3)
+        first = mean.sum(axes, dtype=torch.float64).tolist()
+        second = (mean.square() + std.square()).sum(axes, dtype=torch.float64).tolist()
+        self.merge(Sums(mean[:, 0].numel(), first, second))
 
     def merge(self, other: Sums) -> None:
         """Takes the sums of another part of the data."""

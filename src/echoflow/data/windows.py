@@ -63,6 +63,12 @@ class Latents:
         return np.array([record.frames for record in self.records])
 
     @cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a latent."""
+        _, double, height, width = self._tensor(0).get_shape()
+        return double // 2, height, width
+
+    @cached_property
     def moments(self) -> Tensor:
         """Every posterior, (n, t, 2c, h, w), in memory."""
         if self.lengths.min() < self.lengths.max():
@@ -93,11 +99,12 @@ class Latents:
 
         Posterior draws, or its means when `rng` is None.
         """
-        pairs = zip(index.tolist(), frames, strict=True)
-        picked = torch.stack([self._picked(video, numbers) for video, numbers in pairs]).float()
-        z, std = picked.chunk(2, dim=2)
-        if rng is not None:
-            z = z + std * torch.from_numpy(rng.standard_normal(z.shape, np.float32))
+        pairs = list(zip(index.tolist(), frames, strict=True))
+        shape = (len(pairs), frames.shape[1], *self._shape)
+        z = torch.empty(shape) if rng is None else _normal(rng, shape)
+        for out, (video, numbers) in zip(z, pairs, strict=True):  # in place: a video fits a cache
+            mean, std = self._picked(video, numbers).chunk(2, dim=1)
+            out.copy_(mean) if rng is None else out.mul_(std).add_(mean)
         return self.stats.normalise(z.flatten(0, 1)).view_as(z)
 
     def traced(self, video: int) -> np.ndarray:
@@ -127,8 +134,7 @@ class Latents:
     def _masks_of(self, video: int, frames: np.ndarray) -> Tensor:
         known = self.traced(video)
         if not len(known):
-            height, width = self._tensor(video).get_shape()[-2:]
-            return torch.zeros(len(frames), height, width, dtype=torch.uint8)
+            return torch.zeros(len(frames), *self._shape[1:], dtype=torch.uint8)
         place = np.searchsorted(known, frames).clip(0, len(known) - 1)
         if (known[place] != frames).any():
             raise InputError(f"{self.records[video].uid} has no LV mask in one of frames {frames}.")
@@ -158,6 +164,10 @@ class Latents:
     def _misfit(self, video: int, what: str) -> InputError:
         row = self.rows[video]
         return damaged(self.folder / shard_name(row.shard), f"{row.record.uid}: no {what}")
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(rng.standard_normal(shape, np.float32))
 
 
 def _runs(frames: np.ndarray) -> Iterator[np.ndarray]:
