@@ -15,7 +15,17 @@ from collections.abc import Sequence
 import typer
 
 from echoflow import __version__
-from echoflow.cli import data, encode, evaluation, generation, interop, models, phantom, training
+from echoflow.cli import (
+    data,
+    encode,
+    evaluation,
+    generation,
+    interop,
+    models,
+    phantom,
+    runs,
+    training,
+)
 from echoflow.cli.failures import explain
 
 app = typer.Typer(
@@ -41,6 +51,7 @@ for verb in (
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(data.data, name="data")
+app.add_typer(runs.runs, name="runs")
 
 
 def _version(wanted: bool) -> None:

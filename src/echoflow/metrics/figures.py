@@ -56,7 +56,7 @@ def asked_measured(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], floor: flo
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="EF asked for (%)", ylabel="EF measured (%)")
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> bytes:
@@ -76,7 +76,7 @@ def similarities(groups: Mapping[str, ArrayLike], taus: Mapping[str, float]) -> 
         axes.axvline(tau, color=INK, lw=1.2, ls=style, label=f"tau {name} {tau:.4f}")
     axes.set(xlabel="correlation with the nearest training patient", ylabel="share (%)")
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    return _png(figure)
+    return png(figure)
 
 
 def ef_histograms(groups: Mapping[str, ArrayLike]) -> bytes:
@@ -91,7 +91,7 @@ def ef_histograms(groups: Mapping[str, ArrayLike]) -> bytes:
         axes.axvline(float(v.mean()), color=colour, lw=1.0, ls=":")
     axes.set(xlim=(0, 100), xlabel="EF (%)", ylabel="share of the split (%)")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def area_curves(panels: Mapping[str, Mapping[str, ArrayLike]], fps: float) -> bytes:
@@ -105,7 +105,7 @@ def area_curves(panels: Mapping[str, Mapping[str, ArrayLike]], fps: float) -> by
         axes.set(xlabel="time (s)", title=title, ylim=(0, 105))
     grid[0].set_ylabel("cavity area (% of largest)")
     grid[-1].legend(frameon=False, fontsize=8, title="EF asked", bbox_to_anchor=(1.0, 1.0))
-    return _png(figure)
+    return png(figure)
 
 
 def contact_sheet(
@@ -128,7 +128,7 @@ def contact_sheet(
         for axes, word in zip(axes_row, words, strict=False):
             axes.set_title(word, fontsize=8, color="white", pad=3)
         axes_row[0].set_ylabel(name, fontsize=9, color="white")
-    return _png(figure, facecolor="black")
+    return png(figure, facecolor="black")
 
 
 def captioned(video: NDArray[np.uint8], text: str, scale: int = 2) -> NDArray[np.uint8]:
@@ -187,7 +187,8 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
     return figure, figure.subplots(rows, columns, squeeze=False).tolist()
 
 
-def _png(figure: Figure, facecolor: str = "white") -> bytes:
+def png(figure: Figure, facecolor: str = "white") -> bytes:
+    """The figure as a file, without the name of the program that drew it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor=facecolor, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,0 +1,66 @@
+"""Runs at a glance: what a folder tells about how far a training is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_fit import Noise, Pulled, flow_task, recipe, unplug
+
+from echoflow.cli import main
+from echoflow.training.fit import fit
+from echoflow.training.folder import held
+from echoflow.training.runs import curves, find, look, smoothed
+from echoflow.types import InputError
+
+SHAPE = (2, 4, 8, 8)
+
+
+def test_a_run_tells_where_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(Pulled):
+        fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "cut", progress=unplug(5))
+    fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "deep" / "whole")
+    cut, whole = find(tmp_path)
+    assert (cut.state, cut.step, cut.steps, cut.saved) == ("stopped", 5, 6, 4)
+    assert (whole.state, whole.step, whole.saved) == ("finished", 6, 6)
+    assert cut.seconds is not None
+    assert cut.seconds > 0
+    assert "val/loss" in cut.latest
+    with held(cut.path):
+        assert look(cut.path).state == "running"
+    assert find(cut.path)[0].path == cut.path
+
+
+def test_curves_are_what_was_logged_and_half_a_line_is_passed_over(tmp_path: Path) -> None:
+    run = fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "net/lo')
+    found = curves(run)
+    assert found["net/loss"][0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert found["val/loss"][0].tolist() == [3, 6]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()[:6]]
+    assert found["net/loss"][1].tolist() == [line["net/loss"] for line in lines]
+
+
+def test_a_running_mean_of_known_values() -> None:
+    assert smoothed(np.array([1.0, 2.0, 3.0, 4.0]), 2).tolist() == [1.0, 1.5, 2.5, 3.5]
+    assert smoothed(np.array([1.0, 2.0, 6.0]), 10).tolist() == [1.0, 1.5, 3.0]
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no run folder"):
+        look(tmp_path)
+    with pytest.raises(InputError, match="there is no folder"):
+        find(tmp_path / "none")
+    assert find(tmp_path) == ()
+
+
+def test_the_command_lists_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "run")
+    assert main(["runs", "list", str(tmp_path)]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert main(["runs", "plot", str(run), "--out", str(tmp_path / "c.png")]) == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["runs", "list", str(tmp_path / "none")]) == 2
