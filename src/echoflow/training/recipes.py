@@ -34,8 +34,14 @@ class Engine(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
+    snapshot_every: int = Field(
+        default=0, ge=0, description="steps between snapshots for averages of any length; 0: none"
+    )
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
+    recompute: bool = Field(
+        default=False, description="blocks again in the backward pass: less memory, more time"
+    )
     micro: int | None = Field(default=None, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
@@ -49,11 +55,16 @@ class Engine(BaseModel):
 
 class AutoencoderOptions(BaseModel):
     """EchoFlow eq. 1-7. The adversary learns from step `adversary_from` on, alone for the first
-    `adversary_lead` steps, at `adversary_rate` times the learning rate."""
+    `adversary_lead` steps, at `adversary_rate` times the learning rate. `lpips` weighs the
+    perceptual loss, and `eq` that turned and shrunk latents of `eq_share` of the batch decode to
+    turned and shrunk images (EQ-VAE)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reconstruction: Literal["l1", "mse"] = "mse"
+    lpips: float = Field(default=0.0, ge=0)
+    eq: float = Field(default=0.0, ge=0)
+    eq_share: float = Field(default=0.5, gt=0, le=1)
     kl: float = Field(default=1e-6, ge=0)
     adversary: float = Field(default=0.5, ge=0)
     adversary_from: int = Field(default=1_000, ge=0)
@@ -63,13 +74,21 @@ class AutoencoderOptions(BaseModel):
 
 
 class FlowOptions(BaseModel):
-    """The rectified flow and the chance that each condition is dropped."""
+    """The rectified flow and the chance that each condition is dropped.
+
+    `noise_offset` is the std of a shift of the noise, one for each channel of a sample;
+    `frame_noise` that of noise on the anatomy; `stills` the share of batches of videos that are
+    taken apart into single frames.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shift: float = Field(default=1.0, gt=0)
     times: Literal["uniform", "logit-normal"] = "uniform"
     drop: float = Field(default=0.1, ge=0, lt=1)
+    noise_offset: float = Field(default=0.0, ge=0)
+    frame_noise: float = Field(default=0.0, ge=0)
+    stills: float = Field(default=0.0, ge=0, lt=1)
     frames: int = Field(default=64, ge=1)
     anatomy: Literal["first", "outside"] = "outside"
 
@@ -95,6 +114,9 @@ class Recipe(BaseModel):
     start: str | None = Field(default=None, description="folder of weights to start from")
     posterior: Literal["draw", "mean"] = Field(
         default="draw", description="what latents are: posterior draws (the paper) or its means"
+    )
+    decoder: str | None = Field(
+        default=None, description="folder of the A-VAE that decodes latents for pictures"
     )
     engine: Engine = Engine()
     avae: AutoencoderOptions = AutoencoderOptions()
