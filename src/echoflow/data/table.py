@@ -129,7 +129,7 @@ class Table:
         for line, cells in self.lines():
             known = dict(zip(self.header, cells, strict=False))
             known |= dict.fromkeys(self.header[len(cells) :], "")
-            yield Row(self.path, line, known, _surplus(cells, len(self.header)))
+            yield Row(self.path, line, known, surplus(cells, len(self.header)))
 
     def lines(self) -> Iterator[tuple[int, list[str]]]:
         """Line number, from 1, and cells of every line below the header that is not empty."""
@@ -175,6 +175,14 @@ def as_number(text: str) -> float:
         return math.nan
 
 
+def surplus(cells: list[str], columns: int) -> int:
+    """How many cells there are beyond the columns; empty ones at the end do not count."""
+    filled = len(cells)
+    while filled > columns and not cells[filled - 1].strip():
+        filled -= 1
+    return max(filled - columns, 0)
+
+
 def _of_the_file(name: str, head: bytes, header: list[str]) -> Iterator[Finding]:
     if head.startswith(b"\xef\xbb\xbf"):
         yield Finding("byte-order-mark", name, "the file begins with a byte-order mark.")
@@ -192,11 +200,3 @@ def _cells(text: str) -> list[str]:
         return next(csv.reader([text.rstrip("\r\n")]), [""])
     except csv.Error:  # a cell beyond all measure
         return [text]
-
-
-def _surplus(cells: list[str], columns: int) -> int:
-    """How many cells there are beyond the columns; empty ones at the end do not count."""
-    filled = len(cells)
-    while filled > columns and not cells[filled - 1].strip():
-        filled -= 1
-    return max(filled - columns, 0)

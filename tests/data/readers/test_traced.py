@@ -50,6 +50,16 @@ CASES: dict[str, tuple[list[str], set[int], list[tuple[str, str]]]] = {
         {1, 3},
         [("short-tracing", "20 lines"), ("bad-cell", "frame ''")],
     ),
+    "decimal comma": (
+        [*ED, *ES[:4], "0XA.avi,1,5,2,3,4,3", *ES[5:]],
+        {1, 3},
+        [("bad-cell", "line 27: 0XA has more cells"), ("short-tracing", "20 lines of 21")],
+    ),
+    "one frame, two spellings": (
+        [*ED, *ES, *(line + ".0" for line in ES)],
+        {1, 3},
+        [("repeated-tracing", "line 44: 0XA has frame 3 again, written '3.0'")],
+    ),
     "outside": (
         traced("0XA.avi", 1, tracing(20.0)) + ES,
         {1, 3},

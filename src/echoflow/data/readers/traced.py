@@ -18,7 +18,7 @@ import numpy as np
 from echoflow.data.findings import Finding, Kind, left_out
 from echoflow.data.manifest import TRACING_ROWS
 from echoflow.data.readers.listing import Listing, odd_spelling, plain_name
-from echoflow.data.table import Table, as_number, read_table
+from echoflow.data.table import Table, as_number, read_table, surplus
 from echoflow.data.tree import inner
 from echoflow.types import InputError, Record
 
@@ -54,6 +54,7 @@ class _Pages:
     name: str
     line: int
     frames: dict[str, _Strokes] = field(default_factory=dict)
+    torn: int = 0  # the first line with more cells than the header, if there is one
 
 
 def read_tracings(root: Path, name: str, listing: Listing, suffixed: bool = True) -> Traced:
@@ -112,6 +113,9 @@ def _gather(table: Table, columns: tuple[str, ...]) -> dict[str, _Pages]:
             uid = plain_name(spelling)[0]
             page = pages.setdefault(uid, _Pages(spelling, line))
             by_spelling[spelling] = page
+        if len(cells) > width and surplus(cells, width):
+            page.torn = page.torn or line
+            continue
         strokes = page.frames.get(frame)
         if strokes is None:
             strokes = page.frames[frame] = _Strokes(line)
@@ -141,7 +145,10 @@ def _frames(
 ) -> Frames:
     """frame -> coordinates; every drop is told, and then not told again as a missing tracing."""
     found: Frames = {}
-    dropped = False
+    dropped = page.torn > 0
+    if page.torn:
+        what = f"line {page.torn}: {uid} has more cells than the header; is there a decimal comma?"
+        findings.append(Finding("bad-cell", table, what))
     for text, strokes in page.frames.items():
         values = np.array(strokes.values).reshape(-1, len(columns))
         number = as_number(text)
@@ -150,6 +157,10 @@ def _frames(
             kind, what = defect
             findings.append(Finding(kind, table, f"line {strokes.line}: {uid} {what}."))
             dropped = True
+            continue
+        if int(number) in found:
+            what = f"line {strokes.line}: {uid} has frame {number:g} again, written {text!r}."
+            findings.append(Finding("repeated-tracing", table, what))
             continue
         found[int(number)] = values[:TRACING_ROWS] if columns == CHORDS else _first_round(values)
         for kind, what in _oddities(values, columns, record):
