@@ -45,11 +45,14 @@ def train(
         return
     from echoflow.training.stages import train as run
 
+    folder = out or Path("runs") / name
+    if resume:
+        typer.echo(_resumed(folder))
     _tell_left_out(recipe)
     with bar("steps") as progress:
         done = run(
             recipe,
-            out or Path("runs") / name,
+            folder,
             resume,
             progress=lambda step, logs: progress(step, recipe.engine.steps),
         )
@@ -66,6 +69,18 @@ def _tell_left_out(recipe: Recipe) -> None:
         line = left_out_line(manifest.findings, len(manifest.records))
         if line is not None:
             typer.echo(line, err=True)
+
+
+def _resumed(run: Path) -> str:
+    """Which checkpoint a run goes on from, and which ones are passed over."""
+    from echoflow.training.checkpoint import checkpoints, newest
+
+    whole = newest(run)
+    if whole is None:
+        return f"there is no whole checkpoint in {run}"
+    damaged = [path.name for path in checkpoints(run) if path > whole]
+    passed = f", past {', '.join(damaged)}, which is damaged" if damaged else ""
+    return f"going on from {whole}{passed}"
 
 
 def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
