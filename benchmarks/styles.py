@@ -28,7 +28,8 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.rows import Config
 from echoflow.training.fit import fit
 from echoflow.training.generation import FlowTask
-from echoflow.training.recipes import Engine, Recipe, named
+from echoflow.training.recipes import Engine, Recipe
+from echoflow.training.table import named
 from echoflow.types import Batch, Split
 
 FRAMES = 32

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from echoflow.networks import zoo
-from echoflow.training.recipes import RECIPES, named, parse, read
+from echoflow.training.recipes import parse, read
 from echoflow.training.stages import MODELS, assemble
+from echoflow.training.table import RECIPES, named
 from echoflow.types import InputError
 
 

@@ -26,8 +26,9 @@ from echoflow.networks.dit import FMvTConfig
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
 from echoflow.training import checkpoint
-from echoflow.training.recipes import Recipe, named
+from echoflow.training.recipes import Recipe
 from echoflow.training.stages import train
+from echoflow.training.table import named
 from echoflow.types import Split, View
 
 Tell = Callable[[str, int, int], None]

@@ -9,9 +9,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from echoflow.types import InputError, choose
+from echoflow.types import InputError
 
 Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv"]
+Schedule = Literal["linear", "inverse-sqrt", "constant", "step"]
+Grey = tuple[float, float, float]
+"""Grey levels 0..255, one for each colour channel."""
 
 
 class Engine(BaseModel):
@@ -25,15 +28,23 @@ class Engine(BaseModel):
     steps: int = Field(default=10_000, ge=1)
     batch: int = Field(default=16, ge=1)
     lr: float = Field(default=1e-4, gt=0)
-    warmup: int = Field(default=500, ge=0)
-    decay: float = Field(
-        default=0.2, ge=0, le=1, description="share of the steps that decays to zero"
+    schedule: Schedule = Field(
+        default="linear", description="after the warm-up; see `optimisers.learning_rate`"
     )
-    optimiser: Literal["adamw", "muon"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = Field(default=500, ge=0, description="steps from zero to the full rate")
+    decay: float = Field(
+        default=0.2, ge=0, le=1, description="linear: share of the steps that decays to zero"
+    )
+    slope: float = Field(default=2.0, gt=0, description="inverse-sqrt: how fast it falls")
+    floor: float = Field(default=1e-6, ge=0, description="inverse-sqrt: never below this rate")
+    fall_every: int = Field(default=5_000, ge=1, description="step: steps between two falls")
+    fall: float = Field(default=0.1, gt=0, le=1, description="step: each fall multiplies by this")
+    optimiser: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
+    betas: tuple[float, float] = Field(default=(0.9, 0.99), description="of adam and adamw")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(default=0.01, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    ema: float = Field(default=0.999, ge=0, lt=1)
+    clip: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: any")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="0: the last weights, not averaged")
     snapshot_every: int = Field(
         default=0, ge=0, description="steps between snapshots for averages of any length; 0: none"
     )
@@ -61,6 +72,9 @@ class AutoencoderOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    every: int | None = Field(
+        default=None, ge=1, description="an example is one frame in so many; none: a random frame"
+    )
     reconstruction: Literal["l1", "mse"] = "mse"
     lpips: float = Field(default=0.0, ge=0)
     eq: float = Field(default=0.0, ge=0)
@@ -74,8 +88,9 @@ class AutoencoderOptions(BaseModel):
 
 
 class FlowOptions(BaseModel):
-    """The rectified flow and the chance that each condition is dropped.
+    """The rectified flow and the chance that each condition is dropped, independently.
 
+    `drop` is for all of them, `drop_ef` and the like for one.
     `noise_offset` is the std of a shift of the noise, one for each channel of a sample;
     `frame_noise` that of noise on the anatomy; `stills` the share of batches of videos that are
     taken apart into single frames.
@@ -85,22 +100,77 @@ class FlowOptions(BaseModel):
 
     shift: float = Field(default=1.0, gt=0)
     times: Literal["uniform", "logit-normal"] = "uniform"
-    drop: float = Field(default=0.1, ge=0, lt=1)
+    drop: float = Field(default=0.1, ge=0, le=1)
+    drop_ef: float | None = Field(default=None, ge=0, le=1)
+    drop_frame: float | None = Field(default=None, ge=0, le=1)
+    drop_view: float | None = Field(default=None, ge=0, le=1)
+    drop_mask: float | None = Field(default=None, ge=0, le=1)
     noise_offset: float = Field(default=0.0, ge=0)
     frame_noise: float = Field(default=0.0, ge=0)
     stills: float = Field(default=0.0, ge=0, lt=1)
     frames: int = Field(default=64, ge=1)
     anatomy: Literal["first", "outside"] = "outside"
 
+    @property
+    def chances(self) -> dict[str, float]:
+        """The chance that each field of a condition is dropped."""
+        own = {name: getattr(self, f"drop_{name}") for name in ("ef", "frame", "view", "mask")}
+        return {name: self.drop if p is None else p for name, p in own.items()}
+
 
 class ReIdOptions(BaseModel):
-    """Weights of the paper's pair loss and of the contrast of correlations, and its temperature."""
+    """Weights of the paper's pair loss and of the contrast of correlations, and its temperature.
+
+    The head decides on a pair from the differences of features, as released, or from their
+    correlation (`similarity`), scaled and shifted as in SigLIP (Zhai et al. 2023).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    head: Literal["difference", "similarity"] = "difference"
     pair: float = Field(default=1.0, ge=0)
     contrast: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=0.1, gt=0)
+
+
+class RegressionOptions(BaseModel):
+    """EF from clips: which frames, how they are varied, what is minimised.
+
+    `augment="grain"` holds videos in memory, shifts them and changes their grain and contrast;
+    "crop" and "none" read recordings when they are needed. A clip then takes every `period`-th
+    frame, mean grey where the video is too short, and "crop" cuts it from a picture widened by
+    `pad` pixels of mean grey. `mean`, `std` and `bias` are those of the network where not given.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: Literal["huber", "mse"] = Field(default="huber", description="huber turns at 10 points")
+    augment: Literal["grain", "crop", "none"] = "grain"
+    frames: int | None = Field(default=None, ge=1, description="none: as many as the network's")
+    period: int = Field(default=1, ge=1)
+    pad: int = Field(default=12, ge=0)
+    mean: Grey | None = None
+    std: Grey | None = None
+    bias: float | None = Field(default=None, description="EF that the untrained network answers")
+    by_anatomy: bool = Field(
+        default=False, description="a synthetic heart is one example: a random video of it"
+    )
+
+
+class SegmentationOptions(BaseModel):
+    """The left ventricle of frames: which ones, and what is minimised.
+
+    `frames="all"` takes any frame of videos that are drawn throughout, as phantoms are; "ed-es"
+    takes the two that a recording is drawn in as one example. "bce-sum" adds up the cross-entropy
+    of all pixels of a frame. `statistics` is how many training videos give mean and spread of the
+    grey levels; with 0 they are the network's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: Literal["bce+dice", "bce-sum"] = "bce+dice"
+    frames: Literal["all", "ed-es"] = "all"
+    statistics: int = Field(default=0, ge=0)
 
 
 class Recipe(BaseModel):
@@ -110,8 +180,16 @@ class Recipe(BaseModel):
 
     stage: Stage
     model: str
-    data: str = Field(description="videos for avae, ef and lv, latents for the other stages")
-    start: str | None = Field(default=None, description="folder of weights to start from")
+    data: str = Field(
+        description="folder of videos for avae, ef and lv, of latents for the other stages; "
+        "several are separated by commas"
+    )
+    held_out: str | None = Field(
+        default=None, description="folder whose VAL split is validated on; none: that of data"
+    )
+    start: str | None = Field(
+        default=None, description="folder of weights to start from, or a torchvision file"
+    )
     posterior: Literal["draw", "mean"] = Field(
         default="draw", description="what latents are: posterior draws (the paper) or its means"
     )
@@ -122,6 +200,8 @@ class Recipe(BaseModel):
     avae: AutoencoderOptions = AutoencoderOptions()
     flow: FlowOptions = FlowOptions()
     reid: ReIdOptions = ReIdOptions()
+    ef: RegressionOptions = RegressionOptions()
+    lv: SegmentationOptions = SegmentationOptions()
 
     def to_yaml(self) -> str:
         """The resolved recipe, every value written out."""
@@ -158,11 +238,6 @@ def read(path: str | Path) -> Recipe:
     return parse(values)
 
 
-def named(name: str) -> Recipe:
-    """A recipe of the table by name; the nearest names are offered otherwise."""
-    return RECIPES[choose(name, RECIPES, "recipe")]
-
-
 def _set(values: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     if not equals:
@@ -178,73 +253,3 @@ def _set(values: dict[str, Any], setting: str) -> None:
         if part is not last:
             here = here[part]
     here[last] = yaml.safe_load(text)
-
-
-def _nano(stage: Stage, model: str, data: str, engine: Engine, **options: Any) -> Recipe:
-    return Recipe(stage=stage, model=model, data=data, posterior="mean", engine=engine, **options)
-
-
-RECIPES: dict[str, Recipe] = {
-    "nano-avae": _nano(
-        "avae",
-        "A-VAE-nano",
-        "videos",
-        Engine(steps=2000, batch=8, lr=1.5e-3, warmup=100, decay=0.35, ema=0.995, weight_decay=0.0),
-        avae=AutoencoderOptions(
-            reconstruction="l1",
-            kl=2e-7,
-            adversary=0.1,
-            adversary_from=1000,
-            adversary_lead=150,
-            adversary_rate=0.15,
-            adversary_width=32,
-        ),
-    ),
-    "nano-lifm": _nano(
-        "lifm",
-        "FMiT-nano",
-        "latents",
-        Engine(
-            steps=2400,
-            batch=32,
-            lr=1e-3,
-            warmup=50,
-            decay=0.35,
-            ema=0.998,
-            optimiser="muon",
-            compile=True,
-        ),
-        flow=FlowOptions(frames=1, shift=1.5),
-    ),
-    "nano-lvfm": _nano(
-        "lvfm",
-        "FMvT-nano",
-        "latents",
-        Engine(
-            steps=12000,
-            batch=8,
-            lr=1e-3,
-            warmup=50,
-            decay=0.35,
-            ema=0.999,
-            optimiser="muon",
-            compile=True,
-        ),
-        flow=FlowOptions(frames=32, anatomy="first", shift=3.0),
-    ),
-    "nano-reid": _nano(
-        "reid", "ReId-nano", "latents", Engine(steps=300, batch=32, lr=1e-3, warmup=50)
-    ),
-    "nano-ef": _nano(
-        "ef",
-        "EF-nano",
-        "videos",
-        Engine(steps=1400, batch=16, lr=1.5e-3, warmup=50, decay=0.4),
-    ),
-    "nano-lv": _nano(
-        "lv",
-        "LV-nano",
-        "videos",
-        Engine(steps=1200, batch=16, lr=2e-3, warmup=50, decay=0.4, ema=0.99),
-    ),
-}
