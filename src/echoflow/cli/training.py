@@ -86,7 +86,7 @@ def _resumed(run: Path) -> str:
 def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
     """Every stage of the embedded bundle; see `echoflow.training.nano`."""
     from echoflow.networks.zoo import STAGES
-    from echoflow.training.recipes import named
+    from echoflow.training.table import named
 
     settings: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for word in words:
@@ -107,7 +107,8 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
 
 def _recipe(words: list[str], config: Path | None) -> tuple[str, Recipe]:
     """What to call the run, and the recipe with its settings applied."""
-    from echoflow.training.recipes import RECIPES, named, read
+    from echoflow.training.recipes import read
+    from echoflow.training.table import RECIPES, named
 
     names = [word for word in words if "=" not in word]
     if len(names) + (config is not None) != 1:
