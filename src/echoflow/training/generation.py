@@ -30,7 +30,7 @@ class FlowTask:
         return ("net",)
 
     def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
-        cond = batch.cond.dropped(self.options.drop, rng.generators(len(batch.x)))
+        cond = batch.cond.dropped(self.options.chances, rng.generators(len(batch.x)))
         noise, t = self._draw(batch.x, rng)
         losses = self.process.loss(self.nets[player], batch.x, noise, t, cond)
         return Loss(losses.mean(), {})
