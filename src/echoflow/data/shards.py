@@ -94,7 +94,10 @@ class _Encoder:
 
 
 def _encode(avae: Any, video: np.ndarray, inference: Inference) -> Moments:
-    """bf16 is twice as fast; what it rounds is small beside the spread of the latents."""
+    """bf16 is twice as fast, and moves a latent by less than 1 % of its channel's spread.
+
+    Measured with nano; 3 % in the channel that its KL term has emptied. float16 moves it by 0.02 %.
+    """
     device = avae.device.type
     with torch.autocast(device, torch.bfloat16, enabled=inference == "bf16"):
         return encode(avae, torch.from_numpy(to_float(video)))
