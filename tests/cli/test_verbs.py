@@ -72,15 +72,23 @@ def test_synthesise(bundle: Path, tmp_path: Path) -> None:
     assert all(20 <= ef <= 60 for ef in asked)
 
 
-def test_encode_then_train(hearts: Path, tmp_path: Path, bundle: Path) -> None:
+def test_encode_then_train(
+    hearts: Path, tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     latents, run = tmp_path / "latents", tmp_path / "run"
     assert main(["encode", str(hearts), "--out", str(latents), "--weights", str(bundle)]) == 0
     small = ["engine.batch=2", "engine.compile=false", "engine.precision=fp32"]
     words = ["train", "nano-reid", f"data={latents}", *small, "--out", str(run)]
-    assert main([*words, "engine.steps=1"]) == 0
+    assert main([*words, "engine.steps=2", "engine.checkpoint_every=1"]) == 0
+    (run / "checkpoint-0000002" / "state.pt").write_bytes(b"half")
+    capsys.readouterr()
     assert main([*words, "engine.steps=2", "--resume"]) == 0
+    told = "checkpoint-0000001, past checkpoint-0000002, which is damaged"
+    assert told in capsys.readouterr().out
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2]
+    assert main([*words, "engine.steps=3", "--resume"]) == 2
+    assert "engine.steps was 2, is 3" in capsys.readouterr().err
 
 
 def test_print_config(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _refuse_other_recipe(run: Path, recipe: Recipe) -> None:
         shown = ", ".join(f"{k} was {before.get(k)}, is {now[k]}" for k in differing[:3])
         raise InputError(
             f"the recipe has changed since {run} began ({shown}); resume with the settings it "
-            "began with, or start in a new folder."
+            "began with, or start a new run, from its weights with start=FOLDER if you like."
         )
 
 
