@@ -195,7 +195,7 @@ def _step(
         moved = _gradients(name, player, share, step, engine, accelerator)
         if not math.isfinite(moved["loss"]):
             raise _not_finite(name, step, share)
-        norm = accelerator.clip_grad_norm_(player.net.parameters(), engine.clip)
+        norm = accelerator.clip_grad_norm_(player.net.parameters(), engine.clip or math.inf)
         for optimiser in player.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = logs["lr"] * player.rate
