@@ -230,6 +230,18 @@ def test_the_card_says_what_a_reader_must_know(dataset: Manifest) -> None:
     assert "nan" not in card.content.lower()
 
 
+def test_without_a_regressor_the_card_says_what_to_train_on(tmp_path: Path) -> None:
+    tiny = engine()
+    tiny.regressor = lambda video: torch.full((len(video),), torch.nan)
+    made = synthesise(tiny, DatasetPlan(n=2), tmp_path / "out", disc_mask)
+    assert [record.ef for record in made.records] == [None, None]
+    card = (made.root / "README.md").read_text()
+    assert "Train on `--task EF_requested`." in card
+    assert "nobody checked that the videos beat as asked" in card
+    assert "Not recorded in these weights" in card
+    assert "NaN" not in (made.root / "dataset.json").read_text()
+
+
 def test_the_parquet_manifest_has_the_same_rows_with_types(dataset: Manifest) -> None:
     rows = pq.read_table(dataset.root / "manifest.parquet").to_pylist()
     assert [row["uid"] for row in rows] == [record.uid for record in dataset.records]
