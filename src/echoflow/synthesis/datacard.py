@@ -21,7 +21,7 @@ from echoflow.synthesis.tables import PARQUET
 
 UNKNOWN = "Not recorded in these weights. State it here before you publish the dataset."
 COLUMNS = {
-    "EF": "ejection fraction in percent, as a regressor measured it on the video; empty without one",
+    "EF": "ejection fraction in percent, measured on the video by a regressor; empty without",
     "EF_requested": "the ejection fraction that the video was asked for",
     "ESV, EDV": "empty: a generated picture has no scale from which volumes could follow",
     "Split": "TRAIN, VAL or TEST; all videos of a heart are in one",
