@@ -75,6 +75,15 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def sweep(folder: str | Path) -> None:
+    """Removes what killed processes were writing in a folder; only for who alone writes there."""
+    for left in sorted(Path(folder).rglob(".*.part*")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:

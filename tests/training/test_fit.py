@@ -177,6 +177,18 @@ def test_a_resumed_run_keeps_its_recipe_and_its_data(tmp_path: Path) -> None:
     fit(flow_task(), Noise(shape), free, run, resume=True, fingerprint="aa")
 
 
+def test_a_run_stopped_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
+    shape, cut = (2, 4, 8, 8), tmp_path / "cut"
+    fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "whole")
+    with pytest.raises(Pulled):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), cut, progress=unplug(1))
+    (cut / ".checkpoint-0000002.abc.part").mkdir()
+    (cut / ".recipe.abc.part.yaml").write_text("half")
+    fit(flow_task(), Noise(shape), recipe("lvfm"), cut, resume=True)
+    same_weights(tmp_path / "whole" / "net", cut / "net")
+    assert not list(cut.glob(".*part*"))
+
+
 def test_two_runs_never_write_one_folder(tmp_path: Path) -> None:
     with held(tmp_path / "run"), pytest.raises(InputError, match="another process is training"):
         fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "run")

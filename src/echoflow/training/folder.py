@@ -20,12 +20,14 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from echoflow.files import atomic_file
+from echoflow.files import atomic_file, sweep
 from echoflow.training import checkpoint
 from echoflow.training.recipes import Recipe
 from echoflow.types import InputError
 
 RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".lock"
+
+EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots"}  # what there is before the first checkpoint
 
 # what may differ between the parts of one run: it changes no weight
 FREE = frozenset(
@@ -61,14 +63,16 @@ def is_held(run: Path) -> bool:
 def begin(run: Path, recipe: Recipe, fingerprint: str, resume: bool) -> None:
     """Write what the run starts with, or check that a resumed one still has it.
 
+    A run that was stopped before its first checkpoint is resumed from its beginning.
     `InputError`: the folder is taken, there is nothing to resume, or recipe or data have changed.
     """
-    taken = any(path.name != LOCK for path in run.iterdir())
-    if taken and not resume:
+    sweep(run)
+    there = {path.name for path in run.iterdir()} - {LOCK}
+    if there and not resume:
         raise InputError(f"folder {run} is not empty; choose another, or resume the run in it.")
-    if taken and checkpoint.newest(run) is None:
+    if there - EARLY and checkpoint.newest(run) is None:
         raise InputError(f"{run} has no whole checkpoint to resume from; start in a new folder.")
-    if taken:
+    if there:
         _refuse_other_recipe(run, recipe)
         _refuse_other_data(run, recipe.data, fingerprint)
     with atomic_file(run / RECIPE) as file:
