@@ -45,6 +45,9 @@ class Engine(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: any")
     ema: float = Field(default=0.999, ge=0, lt=1, description="0: the last weights, not averaged")
+    keep: Literal["last", "best"] = Field(
+        default="last", description="what a run ends with: its last weights, or the best validated"
+    )
     snapshot_every: int = Field(
         default=0, ge=0, description="steps between snapshots for averages of any length; 0: none"
     )
@@ -131,6 +134,9 @@ class ReIdOptions(BaseModel):
     pair: float = Field(default=1.0, ge=0)
     contrast: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=0.1, gt=0)
+    disturb: bool = Field(
+        default=True, description="a little noise, and a shift of up to a cell, on each frame"
+    )
 
 
 class RegressionOptions(BaseModel):
