@@ -27,7 +27,8 @@ from echoflow.types import InputError
 
 RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".lock"
 
-EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots"}  # what there is before the first checkpoint
+# what there may be before the first checkpoint
+EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots"}
 
 # what may differ between the parts of one run: it changes no weight
 FREE = frozenset(
