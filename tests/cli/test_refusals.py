@@ -106,7 +106,7 @@ CASES: dict[str, Case] = {
     "no such frame": (["animate", _film, "--ef", "40", "--frame", "4"], "has 4 frames"),
     "taken folder": (["phantom", "--out", _taken, "--n", "1"], "is not empty"),
     "folder under a file": (["phantom", "--out", "plain/new"], "cannot write plain/new"),
-    "no recipe": (["train"], "the names are nano-avae"),
+    "no recipe": (["train", "engine.steps=1"], "train alone lists the names"),
     "recipe": (["train", "nano-lif"], "Did you mean nano-lifm"),
     "setting": (["train", "nano-lifm", "engine.lrr=1"], "Did you mean lr"),
     "value": (["train", "nano-lifm", "engine.lr=fast"], "engine.lr"),

@@ -5,17 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echoflow.networks import zoo
 from echoflow.training.recipes import parse, read
-from echoflow.training.stages import MODELS, assemble
-from echoflow.training.table import RECIPES, named
+from echoflow.training.stages import assemble
+from echoflow.training.table import named
 from echoflow.types import InputError
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_names_a_model_of_its_stage(name: str) -> None:
-    recipe = named(name)
-    assert isinstance(zoo.config_of(recipe.model), MODELS[recipe.stage])
 
 
 def test_yaml_round_trip(tmp_path: Path) -> None:
@@ -43,6 +36,11 @@ def test_dotted_settings_reach_nested_values() -> None:
 def test_wrong_settings_are_named(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         named("nano-lvfm").changed([setting])
+
+
+def test_each_condition_has_its_chance_of_being_dropped() -> None:
+    flow = named("nano-lvfm").changed(["flow.drop=0.3", "flow.drop_frame=0"]).flow
+    assert flow.chances == {"ef": 0.3, "frame": 0.0, "view": 0.3, "mask": 0.3}
 
 
 def test_wrong_files(tmp_path: Path) -> None:

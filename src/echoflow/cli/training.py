@@ -30,7 +30,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
     ] = False,
 ) -> None:
-    """Train one stage of the pipeline, or all.
+    """Train one stage of the pipeline, or all. Without a recipe, every one is listed.
 
     The run folder keeps the resolved recipe, the metrics and the checkpoints. The name nano trains
     every stage of the embedded bundle from nothing, and goes on where it was stopped; its settings
@@ -39,13 +39,18 @@ def train(
     if words and words[0] == "nano" and config is None:
         _train_nano(words[1:], out or Path("runs/nano"), print_config)
         return
+    if not words and config is None:
+        from echoflow.training.table import listed
+
+        typer.echo(listed())
+        return
     name, recipe = _recipe(words or [], config)
     if print_config:
-        typer.echo(recipe.to_yaml(), nl=False)
+        typer.echo(_annotated(name, recipe, config), nl=False)
         return
     from echoflow.training.stages import train as run
 
-    folder = out or Path("runs") / name
+    folder = out or Path("runs") / name.replace("/", "")
     if resume:
         typer.echo(_resumed(folder))
     _tell_left_out(recipe)
@@ -94,9 +99,9 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
         settings[choose(stage, STAGES, "stage")].append(setting)
     if print_config:
         for stage in STAGES:
-            typer.echo(
-                f"# nano-{stage}\n{named(f'nano-{stage}').changed(settings[stage]).to_yaml()}"
-            )
+            name = f"nano-{stage}"
+            recipe = named(name).changed(settings[stage])
+            typer.echo(f"# {name}\n{_annotated(name, recipe, None)}")
         return
     from echoflow.training.nano import train_nano
 
@@ -105,15 +110,26 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
     typer.echo(f"nano is trained; the bundle is in {bundle}")
 
 
+def _annotated(name: str, recipe: Recipe, config: Path | None) -> str:
+    """The resolved recipe, each value with its source."""
+    from echoflow.training.provenance import annotated
+    from echoflow.training.recipes import read
+    from echoflow.training.table import preset
+
+    if config is not None:
+        return annotated(recipe, read(config), otherwise=f"from {config.name}")
+    return annotated(recipe, preset(name).recipe, preset(name).sources)
+
+
 def _recipe(words: list[str], config: Path | None) -> tuple[str, Recipe]:
     """What to call the run, and the recipe with its settings applied."""
     from echoflow.training.recipes import read
-    from echoflow.training.table import RECIPES, named
+    from echoflow.training.table import named
 
     names = [word for word in words if "=" not in word]
     if len(names) + (config is not None) != 1:
         raise InputError(
-            f"give one recipe, by name or with --config; the names are {', '.join(RECIPES)}."
+            "give one recipe, by name or with --config; echoflow train alone lists the names."
         )
     settings = [word for word in words if "=" in word]
     if config is not None:
