@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from test_fit import Noise, Pulled, flow_task, recipe, same_weights, unplug
 from torch import nn
 
 from echoflow.training.averages import (
@@ -21,6 +23,7 @@ from echoflow.training.averages import (
     posthoc,
     snapshots,
 )
+from echoflow.training.fit import fit
 from echoflow.types import InputError
 
 
@@ -148,3 +151,20 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match="is damaged"):
         posthoc(tmp_path, "net", 0.1)
+
+
+def test_a_resumed_run_keeps_the_same_snapshots(tmp_path: Path) -> None:
+    shape, changed = (2, 4, 8, 8), recipe("lvfm").changed(["engine.snapshot_every=2"])
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    fit(flow_task(), Noise(shape), changed, whole)
+    with pytest.raises(Pulled):
+        fit(flow_task(), Noise(shape), changed, cut, progress=unplug(5))
+    fit(flow_task(), Noise(shape), changed, cut, resume=True)
+    same_weights(whole / "net", cut / "net")
+    both = [snapshots(run, "net") for run in (whole, cut)]
+    assert [(s.step, s.sigma_rel) for s in both[0]] == [(n, s) for n in (2, 4, 6) for s in LENGTHS]
+    for ours, theirs in zip(*both, strict=True):
+        assert ours.path.read_bytes() == theirs.path.read_bytes()
+    tracked = load_file(str(both[0][-1].path))
+    for name, value in posthoc(whole, "net", LENGTHS[-1]).items():
+        torch.testing.assert_close(value, tracked[name].float(), atol=1e-6, rtol=0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,16 @@ class PowerAverage:
         torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
         for mine, theirs in zip(self.net.buffers(), net.buffers(), strict=True):
             mine.copy_(theirs)
+
+
+def tracked(net: nn.Module) -> tuple[PowerAverage, ...]:
+    """The averages from which others are made afterwards."""
+    return tuple(PowerAverage(net, sigma_rel) for sigma_rel in LENGTHS)
+
+
+def labelled(players: Mapping[str, Sequence[PowerAverage]]) -> dict[str, PowerAverage]:
+    """The averages of all players by a name of their own, such as net@0.050."""
+    return {f"{name}@{one.sigma_rel:.3f}": one for name, each in players.items() for one in each}
 
 
 def exponent(sigma_rel: float) -> float:

@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -24,6 +24,12 @@ from echoflow.types import InputError
 
 STATE, SUM = "state.pt", "state.sha256"
 KEEP = 2
+
+
+class Averaged(Protocol):
+    """An average of a network."""
+
+    net: nn.Module
 
 
 class Average:
@@ -49,7 +55,7 @@ def write(
     run: Path,
     step: int,
     nets: Mapping[str, nn.Module],
-    averages: Mapping[str, Average],
+    averages: Mapping[str, Averaged],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> Path:
     """Write `checkpoint-<step>` in the run folder and forget all but the newest `KEEP`."""
@@ -90,7 +96,7 @@ def newest(run: Path) -> Path | None:
 def read(
     folder: Path,
     nets: Mapping[str, nn.Module],
-    averages: Mapping[str, Average],
+    averages: Mapping[str, Averaged],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> int:
     """Put the state of a checkpoint back; returns the step to go on from."""
@@ -100,7 +106,8 @@ def read(
         )
         for name, net in nets.items():
             net.load_state_dict(state["nets"][name])
-            averages[name].net.load_state_dict(state["averages"][name])
+        for name, average in averages.items():
+            average.net.load_state_dict(state["averages"][name])
         for name, optimiser in optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from echoflow.data.stream import BatchStream, Share
 from echoflow.networks import zoo
+from echoflow.networks.recompute import recompute
+from echoflow.training import averages as powers
 from echoflow.training import checkpoint, folder
 from echoflow.training.checkpoint import Average
 from echoflow.training.draws import Draws
@@ -56,6 +58,7 @@ class Player:
     move: Move
     distributed: nn.Module
     average: Average
+    powers: tuple[powers.PowerAverage, ...]
     optimisers: dict[str, torch.optim.Optimizer]
     rate: float
 
@@ -128,6 +131,9 @@ def fit(
                 log.add(step, logs)
                 accelerator.log(logs, step)
                 progress(step, logs)
+            if main and engine.snapshot_every and (step % engine.snapshot_every == 0 or last):
+                for name, player in players.items():
+                    powers.keep(run, name, step, player.powers)
             if main and (step % engine.checkpoint_every == 0 or last or stop):
                 _save(run, step, players)
             if stop:
@@ -160,20 +166,26 @@ def _players(
     """Every player ready to move, and the step to go on from."""
     nets = dict(task.nets)
     averages = {name: Average(net, engine.ema) for name, net in nets.items()}
+    kept = {
+        n: powers.tracked(net) for n, net in nets.items() if engine.snapshot_every and _is_kept(net)
+    }
     plain = {name: optimisers(net, engine) for name, net in nets.items()}
     first = 0
     if resumed is not None and (found := checkpoint.newest(resumed)) is not None:
-        first = checkpoint.read(found, nets, averages, _flat(plain))
+        first = checkpoint.read(found, nets, {**averages, **powers.labelled(kept)}, _flat(plain))
     players = {}
     for name, net in nets.items():
+        if engine.recompute and _is_kept(net):
+            recompute(net)
         if engine.compile:
             net.compile()
         move = Move(task, name)
-        averages[name].net.to(accelerator.device)
+        for average in (averages[name], *kept.get(name, ())):
+            average.net.to(accelerator.device)
         prepared = accelerator.prepare(move)
         theirs = {kind: accelerator.prepare(one) for kind, one in plain[name].items()}
         rate = task.rates.get(name, 1.0)
-        players[name] = Player(move, prepared, averages[name], theirs, rate)
+        players[name] = Player(move, prepared, averages[name], kept.get(name, ()), theirs, rate)
     return players, first
 
 
@@ -203,7 +215,8 @@ def _step(
         logs |= {f"{name}/{key}": value for key, value in moved.items()}
         logs[f"{name}/grad"] = float(norm or 0.0)
     for player in players.values():
-        player.average.update(player.net, step)
+        for average in (player.average, *player.powers):
+            average.update(player.net, step)
     return logs
 
 
@@ -305,7 +318,8 @@ def _save(run: Path, step: int, players: Mapping[str, Player]) -> None:
     }
     nets = {name: player.net for name, player in players.items()}
     averages = {name: player.average for name, player in players.items()}
-    checkpoint.write(run, step, nets, averages, _flat(plain))
+    kept = powers.labelled({name: player.powers for name, player in players.items()})
+    checkpoint.write(run, step, nets, {**averages, **kept}, _flat(plain))
 
 
 def _flat(
@@ -317,6 +331,10 @@ def _flat(
 
 def _finish(run: Path, players: Mapping[str, Player]) -> None:
     for name, player in players.items():
-        net = player.average.net
-        if type(net).__name__ in (*zoo.CLASSES, "AutoencoderKL"):
-            zoo.save(net, run / name)
+        if _is_kept(player.net):
+            zoo.save(player.average.net, run / name)
+
+
+def _is_kept(net: nn.Module) -> bool:
+    """Whether the run is about this network: a critic has done its part."""
+    return type(net).__name__ in (*zoo.CLASSES, "AutoencoderKL")
