@@ -44,10 +44,13 @@ class Draws:
         Every value is uniform, and together they cover the interval, which halves the variance of a
         loss that depends on them.
         """
-        (shared,) = self._generators([-1], torch.device("cpu"))
         place = torch.tensor(self.rows, dtype=torch.float64) / self.batch
-        first = torch.rand((), generator=shared, dtype=torch.float64)
-        return ((first + place) % 1.0).float().clamp(max=1 - 2.0**-24)
+        return ((self.shared() + place) % 1.0).float().clamp(max=1 - 2.0**-24)
+
+    def shared(self) -> float:
+        """Uniform in [0, 1), one number for the whole global batch."""
+        (rng,) = self._generators([-1], torch.device("cpu"))
+        return float(torch.rand((), generator=rng, dtype=torch.float64))
 
     def generators(self, n: int, device: torch.device | str = "cpu") -> list[Generator]:
         """A fresh generator for each row; `n` is how many the caller expects."""

@@ -34,7 +34,7 @@ EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots"}
 FREE = frozenset(
     f"engine.{name}"
     for name in ("workers", "micro", "compile", "validate_every", "checkpoint_every", "report_to")
-) | {"data", "engine.picture_every"}
+) | {"data", "decoder", "engine.recompute", "engine.picture_every"}
 
 
 @contextmanager
