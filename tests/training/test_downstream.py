@@ -9,6 +9,7 @@ from echoflow.data.clips import MaskedSource
 from echoflow.networks.heads import LVSegmenter, LVSegmenterConfig
 from echoflow.training.downstream import SegmentationTask, soft_dice
 from echoflow.training.draws import Draws
+from echoflow.training.recipes import SegmentationOptions
 
 
 def discs(n: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,7 @@ def test_a_segmenter_learns_a_disc() -> None:
     source = MaskedSource(videos, masks, tuple(map(str, range(len(videos)))))
     held = source.batch(np.arange(8), np.random.default_rng(0))
     net = LVSegmenter(LVSegmenterConfig((8, 16)))
-    task = SegmentationTask(net, [held])
+    task = SegmentationTask(net, SegmentationOptions(), [held])
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
     for step in range(40):
         batch = source.batch(np.arange(8, 24), np.random.default_rng(step))

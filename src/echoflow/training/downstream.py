@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,18 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoflow.training.draws import Draws
-from echoflow.training.recipes import ReIdOptions
+from echoflow.training.recipes import RegressionOptions, ReIdHead, ReIdOptions, SegmentationOptions
 from echoflow.training.task import Logs, Loss
 from echoflow.training.together import everybody
-from echoflow.types import Batch
+from echoflow.types import Batch, InputError
 
 
 class ReIdTask:
     """Same patient or not, from pairs of latent frames (EchoFlow eq. 19-22).
 
     A batch holds two frames of every patient, (b, 2, c, h, w). The pair loss asks the released head
-    about each pair and one wrong pair; the contrast asks that the correlation of features, which is
-    what the filter thresholds, picks the right partner out of the whole batch.
+    about each pair and one wrong pair, or a head on their correlations; the contrast asks that the
+    correlation of features, which is what the filter thresholds, picks the right partner out of the
+    whole batch.
     """
 
     rates: Mapping[str, float] = {}
@@ -36,9 +38,10 @@ class ReIdTask:
 
     def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
         net = self.nets[player]
-        features = net(disturbed(batch.x, rng).flatten(0, 1)).float().unflatten(0, (-1, 2))
+        x = disturbed(batch.x, rng) if self.options.disturb else batch.x
+        features = net(x.flatten(0, 1)).float().unflatten(0, (-1, 2))
         a, b = everybody(features).unbind(1)
-        pair = pair_loss(net, a, b)
+        pair = pair_loss(net, a, b, self.options.head)
         contrast = contrast_loss(a, b, self.options.temperature)
         total = self.options.pair * pair + self.options.contrast * contrast
         return Loss(total, {"pair": pair.item(), "contrast": contrast.item()})
@@ -59,12 +62,25 @@ class ReIdTask:
         return None
 
 
-def pair_loss(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
-    """Binary cross-entropy of `net.match` on right pairs and on pairs one row off."""
-    right, wrong = net.match(a, b), net.match(a, b.roll(1, 0))  # type: ignore[operator]
+def pair_loss(net: Any, a: Tensor, b: Tensor, head: ReIdHead = "difference") -> Tensor:
+    """Binary cross-entropy on right pairs and on pairs one row off.
+
+    The logit of a pair is `net.match`, or the network's head on the products whose sum is the
+    correlation: with equal weights that is SigLIP's scale and bias.
+    """
+    match = net.match if head == "difference" else lambda a, b: net.head(unit(a) * unit(b))[:, 0]
+    right, wrong = match(a, b), match(a, b.roll(1, 0))
     one, zero = torch.ones_like(right), torch.zeros_like(wrong)
     bce = F.binary_cross_entropy_with_logits
     return 0.5 * (bce(right, one) + bce(wrong, zero))
+
+
+def begin_similarity(net: Any, scale: float = 10.0) -> None:
+    """The head of an untrained network as SigLIP begins: scale times the correlation less one."""
+    if net.head is None:
+        raise InputError("this re-identification network has no pair head; set head to true.")
+    nn.init.constant_(net.head.weight, scale)
+    nn.init.constant_(net.head.bias, -scale)
 
 
 def contrast_loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -88,12 +104,15 @@ def disturbed(z: Tensor, rng: Draws) -> Tensor:
 
 
 class RegressionTask:
-    """EF from a clip, by a Huber loss in percent."""
+    """EF from a clip, in percent: squared errors, or a Huber loss that turns at 10 points."""
 
     rates: Mapping[str, float] = {}
 
-    def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
+    def __init__(
+        self, net: nn.Module, options: RegressionOptions, held_out: Sequence[Batch]
+    ) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
+        self.options = options
         self.held_out = held_out
 
     def players(self, step: int) -> Sequence[str]:
@@ -102,13 +121,18 @@ class RegressionTask:
     def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
         predicted = self.nets[player](batch.x).float()
         assert batch.cond.ef is not None
-        loss = F.huber_loss(predicted / 10, batch.cond.ef.float() / 10, delta=1.0)
+        loss = self._loss(predicted, batch.cond.ef.float())
         mae = (predicted - batch.cond.ef).abs().mean().item()
         return Loss(loss, {"mae": mae})
 
+    def _loss(self, predicted: Tensor, true: Tensor) -> Tensor:
+        if self.options.loss == "mse":
+            return F.mse_loss(predicted, true)
+        return F.huber_loss(predicted / 10, true / 10, delta=1.0)
+
     @torch.no_grad()
     def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
-        """MAE in points and R2 on held-out clips."""
+        """The loss, the MAE in points and R2 on held-out clips."""
         net = averaged["net"]
         device = next(net.parameters()).device
         pairs = [(net(b.x.to(device)).cpu(), b.cond.ef) for b in self.held_out]
@@ -116,45 +140,67 @@ class RegressionTask:
         true = torch.cat([ef for _, ef in pairs if ef is not None]).double()
         error = predicted - true
         r2 = 1 - float(error.square().sum() / (true - true.mean()).square().sum())
-        return {"val/mae": float(error.abs().mean()), "val/r2": r2}
+        loss = float(self._loss(predicted, true))
+        return {"val/loss": loss, "val/mae": float(error.abs().mean()), "val/r2": r2}
 
     def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
         return None
 
 
 class SegmentationTask:
-    """The LV cavity of a frame: binary cross-entropy plus soft Dice (Milletari et al. 2016)."""
+    """The LV cavity of frames (b, k, h, w), k of each example.
+
+    Binary cross-entropy plus soft Dice (Milletari et al. 2016), or as echonet-dynamic does it: the
+    cross-entropy summed over the pixels of a frame.
+    """
 
     rates: Mapping[str, float] = {}
 
-    def __init__(self, net: nn.Module, held_out: Sequence[Batch]) -> None:
+    def __init__(
+        self, net: nn.Module, options: SegmentationOptions, held_out: Sequence[Batch]
+    ) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
+        self.options = options
         self.held_out = held_out
 
     def players(self, step: int) -> Sequence[str]:
         return ("net",)
 
     def loss(self, player: str, batch: Batch, step: int, rng: Draws) -> Loss:
-        assert batch.cond.mask is not None
-        logits, mask = self.nets[player](batch.x[:, 0]).float(), batch.cond.mask[:, 0]
+        frames, mask = _frames(batch)
+        loss, logs = self._loss(self.nets[player](frames).float(), mask)
+        return Loss(loss, logs)
+
+    def _loss(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Logs]:
         bce = F.binary_cross_entropy_with_logits(logits, mask)
         overlap = soft_dice(torch.sigmoid(logits), mask).mean()
-        return Loss(bce + 1 - overlap, {"bce": bce.item(), "dice": overlap.item()})
+        logs = {"bce": bce.item(), "dice": overlap.item()}
+        if self.options.loss == "bce-sum":
+            return bce * mask[0].numel(), logs
+        return bce + 1 - overlap, logs
 
     @torch.no_grad()
     def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:
-        """Mean Dice of held-out frames, thresholded at one half."""
+        """Mean loss, and mean Dice of held-out frames, thresholded at one half."""
         net = averaged["net"]
         device = next(net.parameters()).device
-        scores = []
+        scores, losses = [], []
         for batch in self.held_out:
-            assert batch.cond.mask is not None
-            found = net(batch.x[:, 0].to(device)).cpu() > 0
-            scores.append(soft_dice(found.float(), batch.cond.mask[:, 0]))
-        return {"val/dice": float(torch.cat(scores).mean())}
+            frames, mask = _frames(batch)
+            logits = net(frames.to(device)).float().cpu()
+            scores.append(soft_dice((logits > 0).float(), mask))
+            losses.append(self._loss(logits, mask)[0].expand(len(mask)))
+        loss, dice = (float(torch.cat(parts).mean()) for parts in (losses, scores))
+        return {"val/loss": loss, "val/dice": dice}
 
     def picture(self, averaged: Mapping[str, nn.Module]) -> np.ndarray | None:
         return None
+
+
+def _frames(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The frames of all examples and their masks, (b k, h, w) each."""
+    assert batch.cond.mask is not None
+    return batch.x.flatten(0, 1), batch.cond.mask.flatten(0, 1)
 
 
 def soft_dice(p: Tensor, mask: Tensor) -> Tensor:

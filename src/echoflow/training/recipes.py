@@ -13,6 +13,7 @@ from echoflow.types import InputError
 
 Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv"]
 Schedule = Literal["linear", "inverse-sqrt", "constant", "step"]
+ReIdHead = Literal["difference", "similarity"]
 Grey = tuple[float, float, float]
 """Grey levels 0..255, one for each colour channel."""
 
@@ -130,7 +131,7 @@ class ReIdOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    head: Literal["difference", "similarity"] = "difference"
+    head: ReIdHead = "difference"
     pair: float = Field(default=1.0, ge=0)
     contrast: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=0.1, gt=0)
