@@ -18,9 +18,12 @@ def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--master-addr", "127.0.0.1", "--rdzv-endpoint", "127.0.0.1:0"]
     command += ["--rdzv-backend", "c10d", str(WORKER), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment())
+
+
+def environment() -> dict[str, str]:
     places = os.pathsep.join(str(WORKER.parents[level]) for level in (0, 1))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": places}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": places}
 
 
 def losses(run: Path, key: str) -> list[float]:
@@ -44,3 +47,18 @@ def test_the_death_of_a_process_ends_the_job_with_a_message(tmp_path: Path) -> N
     assert done.returncode != 0
     assert "another process of this job has ended" in done.stderr
     assert (tmp_path / "run" / "checkpoint-0000002" / "state.pt").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "player"), [("lvfm", "net"), ("avae", "avae"), ("reid", "net")])
+def test_twenty_kills_at_random_moments_change_no_bit(
+    stage: str, player: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(WORKER.with_name("killer.py")), stage, str(tmp_path / "cut")]
+    command += ["20", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment())
+    assert done.returncode == 0, done.stderr[-2000:]
+    print(done.stdout)
+    same_weights(tmp_path / "whole" / player, tmp_path / "cut" / player)
+    steps = losses(tmp_path / "cut", "step")
+    assert steps == list(range(1, 61))

@@ -33,11 +33,13 @@ def reid_task() -> Task:
     return ReIdTask(zoo.build(ReIdConfig(4, 16, 2)), ReIdOptions(), held)
 
 
+EVERYTHING = {**TASKS, "reid": (reid_task, (2, 4, 16, 16), "net")}
+
+
 def main(stage: str, run: str, dies_at: int) -> None:
     """`dies_at` is the step after which the second process ends without a word."""
     torch.set_num_threads(1)
-    everything = {**TASKS, "reid": (reid_task, (2, 4, 16, 16), "net")}
-    build, shape, _ = everything[stage]
+    build, shape, _ = EVERYTHING[stage]
     source = Pairs(shape) if stage == "reid" else Noise(shape)
 
     # where a gradient is zero but for rounding, AdamW makes whole steps of the rounding
