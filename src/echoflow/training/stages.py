@@ -60,6 +60,8 @@ def assemble(recipe: Recipe) -> Assembled:
         raise InputError(
             f"stage {recipe.stage} cannot train {recipe.model}, a {type(config).__name__[:-6]}."
         )
+    if recipe.engine.keep == "best" and recipe.stage in ("avae", "reid"):
+        raise InputError(f"stage {recipe.stage} has no validation loss; set engine.keep=last.")
     builders: dict[Stage, Callable[[Recipe], Assembled]] = {
         "avae": _avae,
         "lifm": _lifm,

@@ -1,0 +1,45 @@
+"""The networks that validated best, for protocols that choose them: best/<step>/<player>/.
+
+Whatever a resumed run computes again has the bits it had before, so what was kept stays true.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from echoflow.files import new_folder
+from echoflow.networks import zoo
+from echoflow.training.task import Logs
+
+FOLDER, NOTE, LOSS = "best", "note.json", "val/loss"
+
+
+def keep(run: Path, step: int, logs: Logs, nets: Mapping[str, nn.Module]) -> None:
+    """Save the networks if their validation loss is below all former ones, and forget those."""
+    loss, known = logs[LOSS], _known(run)
+    if not math.isfinite(loss) or (known and known[0][0] <= loss):
+        return
+    with new_folder(run / FOLDER / f"{step:07d}") as work:
+        for name, net in nets.items():
+            zoo.save(net, work / name)
+        (work / NOTE).write_text(json.dumps({"step": step, LOSS: loss}) + "\n")
+    for _, folder in known:
+        shutil.rmtree(folder)
+
+
+def found(run: Path, player: str) -> nn.Module | None:
+    """The best network of a player; None if none was kept."""
+    known = _known(run)
+    return zoo.load(known[0][1] / player) if known else None
+
+
+def _known(run: Path) -> list[tuple[float, Path]]:
+    """(loss, folder) of all that is kept, the best first."""
+    notes = (run / FOLDER).glob(f"*/{NOTE}")
+    return sorted((float(json.loads(note.read_text())[LOSS]), note.parent) for note in notes)
