@@ -68,12 +68,14 @@ def _tell_left_out(recipe: Recipe) -> None:
     """One line on the videos that a stage which trains on videos does not get."""
     from echoflow.data.findings import left_out_line
     from echoflow.data.sources import open_source
+    from echoflow.training.sources import folders
 
     if recipe.stage in ("avae", "ef", "lv"):
-        manifest = open_source(recipe.data)
-        line = left_out_line(manifest.findings, len(manifest.records))
-        if line is not None:
-            typer.echo(line, err=True)
+        for folder in folders(recipe.data):
+            manifest = open_source(folder)
+            line = left_out_line(manifest.findings, len(manifest.records))
+            if line is not None:
+                typer.echo(line, err=True)
 
 
 def _resumed(run: Path) -> str:

@@ -18,7 +18,7 @@ from echoflow.data.stream import BatchStream, Share
 from echoflow.networks import zoo
 from echoflow.networks.recompute import recompute
 from echoflow.training import averages as powers
-from echoflow.training import checkpoint, folder
+from echoflow.training import best, checkpoint, folder
 from echoflow.training.checkpoint import Average
 from echoflow.training.draws import Draws
 from echoflow.training.optimisers import learning_rate, optimisers
@@ -277,7 +277,10 @@ def _validated(
     due = engine.picture_every and (step % engine.picture_every == 0 or step == engine.steps)
     if due and (picture := task.picture(averaged)) is not None:
         _write_picture(run / "pictures" / f"step-{step:07d}.png", picture)
-    return task.validate(averaged)
+    logs = task.validate(averaged)
+    if engine.keep == "best":
+        best.keep(run, step, logs, {n: net for n, net in averaged.items() if _is_kept(net)})
+    return logs
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:
@@ -332,7 +335,7 @@ def _flat(
 def _finish(run: Path, players: Mapping[str, Player]) -> None:
     for name, player in players.items():
         if _is_kept(player.net):
-            zoo.save(player.average.net, run / name)
+            zoo.save(best.found(run, name) or player.average.net, run / name)
 
 
 def _is_kept(net: nn.Module) -> bool:

@@ -5,6 +5,7 @@ data.json              where the data lie, and their fingerprint
 metrics.jsonl          one line per step
 checkpoint-<step>/     see `checkpoint`
 pictures/              progress pictures
+best/                  see `best`
 <player>/              the averaged networks, once the run has finished
 """
 
@@ -28,13 +29,13 @@ from echoflow.types import InputError
 RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".lock"
 
 # what there may be before the first checkpoint
-EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots"}
+EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots", "best"}
 
 # what may differ between the parts of one run: it changes no weight
 FREE = frozenset(
     f"engine.{name}"
     for name in ("workers", "micro", "compile", "validate_every", "checkpoint_every", "report_to")
-) | {"data", "decoder", "engine.recompute", "engine.picture_every"}
+) | {"data", "held_out", "decoder", "engine.recompute", "engine.picture_every"}
 
 
 @contextmanager
