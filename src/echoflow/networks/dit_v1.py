@@ -223,14 +223,15 @@ class FMvTv1(nn.Module):
         return Modulation(blocks, c[:, None] + self.table)
 
     def velocity(self, x: Tensor, ada: Modulation, still: Still) -> Tensor:
-        """v (b, c, t, h, w) of x, like it."""
+        """v of x (b, c, t, h, w), like it; of all frames, or in training of one token of time."""
         k = self.config
-        if x.ndim == 5 and x.shape[2] != k.frames:
-            raise InputError(f"this model is for videos of {k.frames} frames; got {x.shape[2]}.")
-        expect(x, (k.channels, k.frames, *k.size), "latent video")
+        frames = x.shape[2] if x.ndim == 5 else k.frames
+        if frames not in (k.frames, k.patch[0]):
+            raise InputError(f"this model is for videos of {k.frames} frames; got {frames}.")
+        expect(x, (k.channels, frames, *k.size), "latent video")
         still.check(x)
         y = embedded(x, k.patch, self.embed.weight[:, : k.channels]) + still.places
-        time = self.place_time[:, :, None]
+        time = self.place_time[:, : y.shape[1], None]
         for i, block in enumerate(self.blocks):
             constant = still.constants[i] if still.constants else None
             y = block(y, ada.blocks[:, i], still.tokens, constant, time if i == 0 else None)
