@@ -10,6 +10,7 @@ import torch
 from echoflow.data.clips import AnatomySource, ClipSource, FrameSource, PairSource, Source
 from echoflow.data.manifest import Manifest
 from echoflow.data.shards import Latents
+from echoflow.latents import LatentSpace
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
@@ -22,6 +23,7 @@ from echoflow.training.downstream import ReIdTask, begin_similarity
 from echoflow.training.fit import Progress, fit
 from echoflow.training.generation import FlowTask
 from echoflow.training.judges import regression, segmentation
+from echoflow.training.pictures import space_of
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.training.recordings import every_frame
 from echoflow.training.sources import fingerprint, fixed, joined, latents, load_videos, videos
@@ -88,13 +90,13 @@ def _avae(recipe: Recipe) -> Assembled:
 
 def _lifm(recipe: Recipe) -> Assembled:
     train, held = _latents(recipe, AnatomySource)
-    return FlowTask(network(recipe), recipe.flow, fixed(held, 64)), train
+    return FlowTask(network(recipe), recipe.flow, fixed(held, 64), _space(recipe)), train
 
 
 def _lvfm(recipe: Recipe) -> Assembled:
     frames, anatomy = recipe.flow.frames, recipe.flow.anatomy
     train, held = _latents(recipe, lambda z, drawn: ClipSource(z, frames, anatomy, drawn))
-    return FlowTask(network(recipe), recipe.flow, fixed(held, 16)[:6]), train
+    return FlowTask(network(recipe), recipe.flow, fixed(held, 16)[:6], _space(recipe)), train
 
 
 def _reid(recipe: Recipe) -> Assembled:
@@ -103,6 +105,13 @@ def _reid(recipe: Recipe) -> Assembled:
     if recipe.reid.head == "similarity" and recipe.start is None:
         begin_similarity(net)
     return ReIdTask(net, recipe.reid, fixed(held)), train
+
+
+def _space(recipe: Recipe) -> LatentSpace | None:
+    """What decodes the latents for pictures, if the recipe names it."""
+    if recipe.decoder is None:
+        return None
+    return space_of(recipe.decoder, latents(recipe, Split.TRAIN)[0].stats)
 
 
 def _latents(recipe: Recipe, source: Callable[[Latents, bool], Source]) -> tuple[Source, Source]:
