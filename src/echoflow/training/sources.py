@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -60,12 +61,12 @@ def videos(recipe: Recipe, split: Split, source: Make, few: bool = False) -> Sou
 
 
 def latents(recipe: Recipe, split: Split) -> list[Latents]:
-    """The latents of a split, of all folders."""
+    """The latents of a split, of all folders, normalised by the statistics of the first of `data`:
+    a network that learns from several has one latent space."""
     data = recipe.data if split is Split.TRAIN else recipe.held_out or recipe.data
     found = [Latents.read(folder, split) for folder in folders(data)]
-    if len(found) > 1 or data != recipe.data:
-        _refuse_other_statistics([Latents.read(folders(recipe.data)[0], Split.TRAIN), *found])
-    return found
+    stats = found[0].stats if data == recipe.data else Latents.read(folders(recipe.data)[0]).stats
+    return [dataclasses.replace(one, stats=stats) for one in found]
 
 
 def joined(parts: Sequence[Source]) -> Source:
@@ -90,15 +91,3 @@ def fixed(source: Source, batch: int = HELD_OUT) -> list[Batch]:
     rng = np.random.default_rng(0)
     index = _some(len(source))
     return [source.batch(part, rng) for part in np.array_split(index, max(1, len(index) // batch))]
-
-
-def _refuse_other_statistics(all_of_them: Sequence[Latents]) -> None:
-    """Latents that one network learns from are normalised alike."""
-    first = all_of_them[0]
-    for other in all_of_them:
-        same = (getattr(other.stats, n).equal(getattr(first.stats, n)) for n in ("mean", "std"))
-        if not all(same):
-            raise InputError(
-                f"{first.folder} and {other.folder} are normalised by different statistics; "
-                "encode both with the same --scaling."
-            )
