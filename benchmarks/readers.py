@@ -145,7 +145,7 @@ def estimates(
 ) -> Iterator[tuple[str, Estimate]]:
     """Every way to EF and volumes that the files of a video allow."""
     view = f"{record.view.name}, " if record.view is not View.OTHER else "2CH, "
-    if record.source == "echonet-lvh":
+    if record.view is View.PLAX:
         yield f"{view}calipers, Teichholz", _against(one, record.ef, record.edv, record.esv)
         return
     assert record.ef is not None
