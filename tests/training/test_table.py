@@ -7,14 +7,13 @@ import yaml
 
 from echoflow.networks import zoo
 from echoflow.networks.published import PAPER as PRINTED
-from echoflow.training.provenance import CHANGED, DEFAULT, KINDS, annotated
+from echoflow.training.provenance import _READERS, CHANGED, DEFAULT, KINDS, _values, annotated
 from echoflow.training.recipes import Recipe, parse
 from echoflow.training.stages import MODELS
 from echoflow.training.table import BEYOND, PRESETS, TABLE_8, listed, named, preset
 from echoflow.types import InputError
 
 PAPER = [name for name in PRESETS if not name.startswith(("nano-", "phantom-"))]
-EXECUTION = {"compile", "recompute", "micro", "seed", "snapshot_every"}  # no paper says these
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,6 +64,7 @@ def test_a_printed_recipe_says_who_says_so() -> None:
     assert lines["noise_offset"] == "lineage, MRFlow"  # set to what it was
     assert lines["compile"] == DEFAULT
     assert lines["momentum"] == "not used by adamw"
+    assert lines["drop_mask"] == "not used by lvfm"
     assert "reconstruction" not in lines
 
 
@@ -79,6 +79,11 @@ def test_synthetic_rows_differ_from_real_ones_as_the_protocol_says() -> None:
     assert ours == pediatric
     assert named("EF-pc-a4c").start == "runs/EF-real-dynamic/net"
     assert named("EF-pc-a4c").held_out == "real-a4c"
+
+
+def test_what_decides_whether_a_value_is_read_is_there() -> None:
+    names = {name for one in PRESETS.values() for name in dict(_values(one.recipe))}
+    assert {*_READERS, *(switch for switch, _ in _READERS.values())} <= names
 
 
 def test_steps_follow_from_epochs() -> None:

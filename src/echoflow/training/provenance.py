@@ -30,14 +30,26 @@ OPTIONS: Mapping[Stage, str] = {
 
 _COLUMN = 44  # where sources begin
 _READERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "engine.decay": ("schedule", ("linear",)),
-    "engine.slope": ("schedule", ("inverse-sqrt",)),
-    "engine.floor": ("schedule", ("inverse-sqrt",)),
-    "engine.fall_every": ("schedule", ("step",)),
-    "engine.fall": ("schedule", ("step",)),
-    "engine.betas": ("optimiser", ("adam", "adamw", "muon")),
-    "engine.momentum": ("optimiser", ("sgd",)),
-}  # the setting of the engine that decides whether a value is read, and for which choices it is
+    "posterior": ("stage", ("lifm", "lvfm", "reid")),
+    "decoder": ("stage", ("lifm", "lvfm")),
+    "engine.decay": ("engine.schedule", ("linear",)),
+    "engine.slope": ("engine.schedule", ("inverse-sqrt",)),
+    "engine.floor": ("engine.schedule", ("inverse-sqrt",)),
+    "engine.fall_every": ("engine.schedule", ("step",)),
+    "engine.fall": ("engine.schedule", ("step",)),
+    "engine.betas": ("engine.optimiser", ("adam", "adamw", "muon")),
+    "engine.momentum": ("engine.optimiser", ("sgd",)),
+    "flow.drop_ef": ("stage", ("lvfm",)),
+    "flow.drop_frame": ("stage", ("lvfm",)),
+    "flow.drop_view": ("stage", ("lifm",)),
+    "flow.drop_mask": ("stage", ("lifm",)),
+    "flow.frame_noise": ("stage", ("lvfm",)),
+    "flow.stills": ("stage", ("lvfm",)),
+    "flow.anatomy": ("stage", ("lvfm",)),
+    "ef.period": ("ef.augment", ("crop", "none")),
+    "ef.pad": ("ef.augment", ("crop",)),
+    "ef.by_anatomy": ("ef.augment", ("crop", "none")),
+}  # the setting that decides whether a value is read, and for which of its choices it is
 
 
 @dataclass(frozen=True)
@@ -84,15 +96,15 @@ def annotated(
     """The recipe as YAML with the source of each value behind it; what the stage ignores is left
     out. `before` is the recipe as it was named or read, so that changes are told apart."""
     known = sources or {}
-    then = dict(_values(before or recipe))
+    now, then = dict(_values(recipe)), dict(_values(before or recipe))
     lines, part = [], ""
-    for name, value in _values(recipe):
+    for name, value in now.items():
         section, _, last = name.rpartition(".")
         if section != part:
             lines.append(f"{section}:")
             part = section
         source = known.get(name, otherwise) if then[name] == value else CHANGED
-        source = _unread(recipe, name) or source
+        source = _unread(now, name) or source
         lines.append(_line(last, value, source, indent=2 if section else 0))
     return "\n".join(lines) + "\n"
 
@@ -109,11 +121,10 @@ def _values(recipe: Recipe) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _unread(recipe: Recipe, name: str) -> str:
+def _unread(values: Mapping[str, Any], name: str) -> str:
     """Why a value does not matter here; nothing if it does."""
     switch, users = _READERS.get(name, ("", ()))
-    chosen = getattr(recipe.engine, switch) if switch else ""
-    return "" if chosen in users or not switch else f"not used by {chosen}"
+    return f"not used by {values[switch]}" if switch and values[switch] not in users else ""
 
 
 def _line(name: str, value: Any, source: str, indent: int) -> str:

@@ -26,9 +26,9 @@ class Engine(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=10_000, ge=1)
-    batch: int = Field(default=16, ge=1)
-    lr: float = Field(default=1e-4, gt=0)
+    steps: int = Field(default=10_000, ge=1, description="updates of the weights")
+    batch: int = Field(default=16, ge=1, description="examples of an update, over all processes")
+    lr: float = Field(default=1e-4, gt=0, description="the full rate, after the warm-up")
     schedule: Schedule = Field(
         default="linear", description="after the warm-up; see `optimisers.learning_rate`"
     )
@@ -40,10 +40,12 @@ class Engine(BaseModel):
     floor: float = Field(default=1e-6, ge=0, description="inverse-sqrt: never below this rate")
     fall_every: int = Field(default=5_000, ge=1, description="step: steps between two falls")
     fall: float = Field(default=0.1, gt=0, le=1, description="step: each fall multiplies by this")
-    optimiser: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "muon", "adam", "sgd"] = Field(
+        default="adamw", description="see `optimisers`"
+    )
     betas: tuple[float, float] = Field(default=(0.9, 0.99), description="of adam and adamw")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, description="of matrices; see `optimisers`")
     clip: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: any")
     ema: float = Field(default=0.999, ge=0, lt=1, description="0: the last weights, not averaged")
     keep: Literal["last", "best"] = Field(
@@ -52,17 +54,19 @@ class Engine(BaseModel):
     snapshot_every: int = Field(
         default=0, ge=0, description="steps between snapshots for averages of any length; 0: none"
     )
-    precision: Literal["bf16", "fp32"] = "bf16"
-    compile: bool = False
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16", description="of products; weights and sums are float32"
+    )
+    compile: bool = Field(default=False, description="by torch.compile")
     recompute: bool = Field(
         default=False, description="blocks again in the backward pass: less memory, more time"
     )
-    micro: int | None = Field(default=None, ge=1)
-    workers: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
-    validate_every: int = Field(default=500, ge=1)
-    checkpoint_every: int = Field(default=500, ge=1)
-    picture_every: int = Field(default=2_500, ge=0, description="0: no pictures")
+    micro: int | None = Field(default=None, ge=1, description="examples at once; none: all")
+    workers: int = Field(default=0, ge=0, description="processes that read ahead, for each process")
+    seed: int = Field(default=0, ge=0, description="of weights, order, noise, everything")
+    validate_every: int = Field(default=500, ge=1, description="steps")
+    checkpoint_every: int = Field(default=500, ge=1, description="steps")
+    picture_every: int = Field(default=2_500, ge=0, description="steps; 0: no pictures")
     report_to: tuple[str, ...] = Field(
         default=(), description="trackers of accelerate besides metrics.jsonl, such as tensorboard"
     )
