@@ -84,8 +84,8 @@ class AutoencoderTask:
     def _unevenness(self, avae: Any, z: Tensor, x: Tensor, rng: Draws) -> Tensor:
         """How far moved latents decode from moved images: the mean over the rows that take part.
 
-        The implicit form of EQ-VAE (Kouzelis et al. 2025), beside the loss of the images as they are
-        instead of in its place; the adversary sees only those.
+        The implicit form of EQ-VAE (Kouzelis et al. 2025), beside the loss of the images as they
+        are instead of in its place; the adversary sees only those.
         """
         share = self.options.eq_share
         rows, turns, cells = plan(z, share, rng)
