@@ -100,6 +100,19 @@ def test_options_that_are_off_leave_the_random_numbers_alone() -> None:
     torch.testing.assert_close(one, two, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("options", [{"noise_offset": 0.1, "frame_noise": 0.1}, {"stills": 0.99}])
+def test_two_halves_of_a_batch_have_the_loss_of_the_whole(options: dict[str, float]) -> None:
+    task, batch = video_task(**options), clips()
+    with torch.no_grad():
+        whole = task.loss("net", batch, 5, draws()).value
+        halves = []
+        for first in range(2):
+            rows = list(range(first, 4, 2))
+            half = Batch(batch.x[rows], batch.cond.select(rows), batch.uid[first::2])
+            halves.append(task.loss("net", half, 5, Draws(0, 0, rows, 4)).value)
+    torch.testing.assert_close(torch.stack(halves).mean(), whole)
+
+
 # ---- stills -------------------------------------------------------------------------------------
 
 
