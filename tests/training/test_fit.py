@@ -189,6 +189,12 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_anew(tmp_path: Path) -
     assert not list(cut.glob(".*part*"))
 
 
+def test_one_process_trains_in_one_precision_after_the_other(tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        changed = recipe("lvfm", 1).changed([f"engine.precision={precision}"])
+        fit(flow_task(), Noise((2, 4, 8, 8)), changed, tmp_path / precision)
+
+
 def test_two_runs_never_write_one_folder(tmp_path: Path) -> None:
     with held(tmp_path / "run"), pytest.raises(InputError, match="another process is training"):
         fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "run")

@@ -148,7 +148,9 @@ def fit(
 
 def _accelerator(engine: Engine, run: Path) -> Accelerator:
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # a former run of this process may have had another precision
     alone = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     return Accelerator(
         cpu=alone,  # without this, processes on a CPU would not find each other
