@@ -1,8 +1,6 @@
 """The recipes that have a name: every row of EchoFlow's Tables 1-3 and 8, the judges, and our own.
 
-A recipe of a network has the network's name. What the paper lost or never said is taken from the
-code it comes from (EchoNet-Synthetic, 2024; echonet, the authors' fork of echonet-dynamic) or from
-what came from it (MRFlow), and where those are silent from us; `provenance` keeps the books.
+A recipe of a network has the network's name; `protocols` holds what the recipes of a stage share.
 """
 
 from __future__ import annotations
@@ -12,116 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoflow.networks.rows import ROWS
-from echoflow.training import ours
+from echoflow.training import ours, protocols
 from echoflow.training.provenance import Preset, Says
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.types import InputError
 
-SYNTHETIC = "lineage, EchoNet-Synthetic"
-MRFLOW = "lineage, MRFlow"
-ECHONET = "lineage, echonet"
-PIXELS = 3 * 112**2
-FRAMES = 702_000  # every fifth one of the paper's training videos: 263, 52, 73 and 314 thousand
 KINETICS = "r2plus1d_18-91a641e6.pth"  # torchvision's file
-GREY_MEAN = (32.660564, 32.79394, 33.07615)
-GREY_STD = (49.802944, 49.89014, 50.17571)
-
-_GPU = Says(
-    "ours",
-    {
-        "engine.workers": 8,
-        "engine.validate_every": 2_500,
-        "engine.checkpoint_every": 1_000,
-        "engine.picture_every": 10_000,
-    },
-)
-_AVAE = (
-    Says(SYNTHETIC, {"engine.optimiser": "adam", "engine.schedule": "constant"}),
-    Says(f"{SYNTHETIC}: 8 GPUs x 32 x 2", {"engine.batch": 512}),
-    Says(f"{SYNTHETIC}: 2e-6 x 2 x 8 x 32", {"engine.lr": 1.024e-3}),
-    Says(
-        f"{SYNTHETIC}: CompVis' defaults",
-        {
-            "engine.betas": (0.5, 0.9),
-            "engine.weight_decay": 0.0,
-            "avae.adversary": 0.5,
-            "avae.adversary_width": 64,
-            "avae.adversary_lead": 0,
-            "avae.adversary_rate": 1.0,
-        },
-    ),
-    Says(
-        f"{SYNTHETIC}: 1e-6 where the loss is a sum over 3 x 112 x 112 pixels; here a mean",
-        {"avae.kl": float(f"{1e-6 / PIXELS:.3g}")},
-    ),
-    Says("paper: 300 epochs; 0.70 M frames at this batch", {"engine.steps": 300 * FRAMES // 512}),
-    Says("paper: from epoch 30", {"avae.adversary_from": 30 * FRAMES // 512}),
-    Says("paper: one frame in five", {"avae.every": 5}),
-    Says("paper, eq. 1-7", {"avae.reconstruction": "mse"}),
-    Says("paper, eq. 1-7; 1 in EchoNet-Synthetic", {"avae.lpips": 0.0}),
-    Says("ours, against the high rate", {"engine.warmup": 1_000, "engine.clip": 1.0}),
-)
-_FLOW = (
-    Says(
-        MRFLOW,
-        {
-            "engine.optimiser": "adamw",
-            "engine.lr": 1e-4,
-            "engine.betas": (0.9, 0.999),
-            "engine.weight_decay": 0.01,
-            "engine.schedule": "inverse-sqrt",
-            "engine.warmup": 2_000,
-            "engine.slope": 2.0,
-            "engine.floor": 1e-6,
-            "engine.clip": 1.0,
-            "engine.precision": "bf16",
-            "flow.times": "uniform",
-            "flow.shift": 1.0,
-        },
-    ),
-    Says(f"{MRFLOW}: diffusers' default", {"engine.ema": 0.9999}),
-    Says("paper: mean and std are stored, latents drawn", {"posterior": "draw"}),
-)
-_LIFM = (
-    *_FLOW,
-    Says("paper", {"engine.precision": "bf16"}),
-    Says(f"{SYNTHETIC}: its image model", {"engine.batch": 256, "engine.steps": 500_000}),
-    Says("paper: a single frame", {"flow.frames": 1}),
-    Says("ours: the paper's chances are lost", {"flow.drop_view": 0.1, "flow.drop_mask": 0.1}),
-)
-_LVFM = (
-    *_FLOW,
-    Says(f"{SYNTHETIC}: 8 GPUs x 16", {"engine.batch": 128}),
-    Says(f"{SYNTHETIC} and MRFlow", {"engine.steps": 500_000}),
-    Says("paper: 2 s at 32 frames per second", {"flow.frames": 64}),
-    Says("paper: the anatomy is no target frame", {"flow.anatomy": "outside"}),
-    Says(
-        f"{SYNTHETIC}: named there, not applied; each on its own as in the paper",
-        {"flow.drop_ef": 0.1, "flow.drop_frame": 0.1},
-    ),
-    Says(MRFLOW, {"flow.noise_offset": 0.05, "flow.frame_noise": 0.05}),
-)
-_REID = (
-    Says(
-        SYNTHETIC,
-        {
-            "engine.optimiser": "adam",
-            "engine.lr": 1e-4,
-            "engine.betas": (0.9, 0.999),
-            "engine.weight_decay": 0.0,
-            "engine.batch": 128,
-            "engine.schedule": "constant",
-            "engine.warmup": 0,
-            "engine.clip": 0.0,
-            "engine.ema": 0.0,
-            "reid.disturb": False,
-        },
-    ),
-    Says("ours: EchoNet-Synthetic stops when it no longer helps", {"engine.steps": 20_000}),
-    Says("released code", {"reid.head": "difference"}),
-    Says("paper, eq. 19-22", {"reid.pair": 1.0, "reid.contrast": 0.0}),
-    Says("paper: mean and std are stored, latents drawn", {"posterior": "draw"}),
-)
 
 
 @dataclass(frozen=True)
@@ -143,61 +37,6 @@ TABLE_8 = {
     "npc": TrainingSet("EchoFlow's, unfiltered", True, (0.81, 0.72, 0.73, 0.53)),
     "pc": TrainingSet("EchoFlow's, filtered", True, (0.81, 0.72, 0.72, 0.55)),
 }
-_EF = (
-    Says(
-        ECHONET,
-        {
-            "engine.optimiser": "sgd",
-            "engine.lr": 1e-4,
-            "engine.momentum": 0.9,
-            "engine.weight_decay": 1e-4,
-            "engine.schedule": "step",
-            "engine.fall": 0.1,
-            "engine.warmup": 0,
-            "engine.batch": 20,
-            "engine.clip": 0.0,
-            "engine.ema": 0.0,
-            "engine.precision": "fp32",
-            "ef.loss": "mse",
-            "ef.augment": "crop",
-            "ef.frames": 32,
-            "ef.pad": 12,
-            "ef.mean": GREY_MEAN,
-            "ef.std": GREY_STD,
-            "ef.bias": 55.6,
-        },
-    ),
-    Says(f"{ECHONET}: the best epoch on real VAL", {"engine.keep": "best"}),
-)
-_LV = (
-    Says(
-        "lineage, echonet-dynamic",
-        {
-            "engine.optimiser": "sgd",
-            "engine.momentum": 0.9,
-            "engine.weight_decay": 0.0,
-            "engine.schedule": "constant",
-            "engine.warmup": 0,
-            "engine.batch": 20,
-            "engine.clip": 0.0,
-            "engine.ema": 0.0,
-            "engine.precision": "fp32",
-            "lv.loss": "bce-sum",
-            "lv.frames": "ed-es",
-            "lv.statistics": 128,
-        },
-    ),
-    Says(
-        "lineage, echonet-dynamic: 1e-5 for the sum of 20 videos, here their mean",
-        {"engine.lr": 2e-4},
-    ),
-    Says("lineage, echonet-dynamic: 50 epochs of 7460 videos", {"engine.steps": 50 * (7460 // 20)}),
-    Says(
-        "lineage, echonet-dynamic: the best epoch on VAL",
-        {"engine.keep": "best", "engine.validate_every": 7460 // 20},
-    ),
-)
-
 # FID of Dynamic, Pediatric A4C, Pediatric PSAX, LVH; two cells are lost
 TABLE_2 = {
     "UNet-S-16f8": "13.35 28.52 16.75 22.41",
@@ -237,21 +76,21 @@ class Family:
     printed: Mapping[str, str]
 
 
-_IMAGE = Family("lifm", "Table 2: anatomies, FID in the paper", "Table 2", _LIFM, TABLE_2)
-_VIDEO = Family("lvfm", "Table 3: videos, FID in the paper", "Table 3", _LVFM, TABLE_3)
+_IMAGE = Family("lifm", "Table 2: anatomies, FID in the paper", "Table 2", protocols.LIFM, TABLE_2)
+_VIDEO = Family("lvfm", "Table 3: videos, FID in the paper", "Table 3", protocols.LVFM, TABLE_3)
 FAMILIES: Mapping[str, Family] = {
     "A-VAE": Family(
         "avae",
         "Table 1: autoencoders",
         "Table 1",
-        _AVAE,
+        protocols.AVAE,
         {"A-VAE-4f8": "", "A-VAE-4f4": "", "A-VAE-16f8": ""},
     ),
     "UNet": _IMAGE,
     "FMiT": _IMAGE,
     "STUNet": _VIDEO,
     "FMvT": _VIDEO,
-    "ReId": Family("reid", "Re-identification", "section 3.3", _REID, {"ReId-4f4": ""}),
+    "ReId": Family("reid", "Re-identification", "section 3.3", protocols.REID, {"ReId-4f4": ""}),
 }
 BEYOND = "Not in the paper's tables, trained as their kin"
 
@@ -303,7 +142,7 @@ def _networks() -> Iterator[tuple[str, Preset]]:
         said = (
             Says(source, {"stage": family.stage, "model": name}),
             Says("ours, a name to replace", {"data": data}),
-            _GPU,
+            protocols.GPU,
             *family.said,
         )
         about = "   ".join(f"{score:>5}" for score in family.printed.get(name, "").split())
@@ -315,7 +154,7 @@ def _regressors() -> Iterator[tuple[str, Preset]]:
     for row, seen in TABLE_8.items():
         for test, r2 in zip(VIDEOS, seen.r2, strict=False):
             about = f"R2 {r2:.2f} in the paper, trained on {seen.about}"
-            said = (_GPU, *_EF, *_regression(row, seen, test))
+            said = (protocols.GPU, *protocols.EF, *_regression(row, seen, test))
             yield f"EF-{row}-{test}", Preset("Table 8: EF regression", about, said)
 
 
@@ -328,20 +167,20 @@ def _regression(row: str, seen: TrainingSet, test: str) -> tuple[Says, ...]:
         Says("paper, Table 8", {"stage": "ef", "model": "EF-R2+1D"}),
         Says("ours, a name to replace", {"data": f"{row}-{test}", "held_out": f"real-{test}"}),
         Says(
-            f"{ECHONET}: 45 epochs, a fall every 15; {VIDEOS[test]} videos as in Table 7",
+            f"{protocols.ECHONET}: 45 epochs, a fall every 15; {VIDEOS[test]} videos as in Table 7",
             {"engine.steps": 45 * epoch, "engine.fall_every": 15 * epoch},
         ),
-        Says(f"{ECHONET}: every epoch", {"engine.validate_every": epoch}),
+        Says(f"{protocols.ECHONET}: every epoch", {"engine.validate_every": epoch}),
         Says(
-            f"{ECHONET}: 1 for 32 frames per second, 2 for recordings",
+            f"{protocols.ECHONET}: 1 for 32 frames per second, 2 for recordings",
             {"ef.period": 1 if seen.synthetic else 2},
         ),
         Says(
-            f"{ECHONET}: a random video of each anatomy",
+            f"{protocols.ECHONET}: a random video of each anatomy",
             {"ef.by_anatomy": row in ("npc", "pc")},
         ),
         Says(
-            f"{ECHONET}: {'pediatric runs go on from real adults' if warm else 'Kinetics-400'}",
+            f"{protocols.ECHONET}: {'pediatric runs go on from real adults' if warm else 'Kinetics-400'}",
             {"start": start},
         ),
     )
@@ -351,8 +190,8 @@ def _segmenter() -> tuple[str, Preset]:
     said = (
         Says("paper: masks by DeepLabV3", {"stage": "lv", "model": "LV-DeepLabV3"}),
         Says("ours, a name to replace", {"data": "echonet-dynamic"}),
-        _GPU,
-        *_LV,
+        protocols.GPU,
+        *protocols.LV,
     )
     return "LV-DeepLabV3", Preset("LV segmentation", "masks of every frame", said)
 
