@@ -62,3 +62,27 @@ def test_twenty_kills_at_random_moments_change_no_bit(
     same_weights(tmp_path / "whole" / player, tmp_path / "cut" / player)
     steps = losses(tmp_path / "cut", "step")
     assert steps == list(range(1, 61))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+def test_crashes_at_file_boundaries_of_a_save(tmp_path: Path) -> None:
+    """The whole command, killed before and in the middle of its writes by ckpt-chaos."""
+    chaos, echoflow = (Path(sys.executable).with_name(name) for name in ("ckpt-chaos", "echoflow"))
+    hearts, latents = tmp_path / "hearts", tmp_path / "latents"
+    small = ["--n", "8", "--frames", "9", "--fps", "8"]
+    for words in (
+        ["phantom", "--out", str(hearts), *small],
+        ["encode", str(hearts), "--out", str(latents)],
+    ):
+        subprocess.run([echoflow, *words], check=True, capture_output=True, env=environment())
+    settings = ["steps=4", "batch=2", "checkpoint_every=2", "compile=false", "precision=fp32"]
+    train = [echoflow, "train", "nano-reid", f"data={latents}", "--resume", "--out", "{out}"]
+    command = [chaos, "run", "--max-points", "9", "--modes", "before,torn,term", "--grace", "30"]
+    command += ["--step-regex", r"checkpoint-0*(\d+)", "--checkpoint-glob", "{out}/checkpoint-*"]
+    command += ["--result-file", "{out}/net/diffusion_pytorch_model.safetensors"]
+    command += ["--work", str(tmp_path / "work"), "--", *train]
+    command += [f"engine.{setting}" for setting in settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment())
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "PASS: 10" in done.stdout, done.stdout[-3000:]
