@@ -163,6 +163,7 @@ def _regression(row: str, seen: TrainingSet, test: str) -> tuple[Says, ...]:
     epoch = VIDEOS[test] // 20
     warm = test in ("a4c", "psax")
     start = "runs/EF-real-dynamic/net" if warm else KINETICS
+    source = "pediatric runs go on from real adults" if warm else "Kinetics-400"
     return (
         Says("paper, Table 8", {"stage": "ef", "model": "EF-R2+1D"}),
         Says("ours, a name to replace", {"data": f"{row}-{test}", "held_out": f"real-{test}"}),
@@ -180,7 +181,7 @@ def _regression(row: str, seen: TrainingSet, test: str) -> tuple[Says, ...]:
             {"ef.by_anatomy": row in ("npc", "pc")},
         ),
         Says(
-            f"{protocols.ECHONET}: {'pediatric runs go on from real adults' if warm else 'Kinetics-400'}",
+            f"{protocols.ECHONET}: {source}",
             {"start": start},
         ),
     )
