@@ -10,6 +10,7 @@ import pytest
 from test_fit import Noise, Pulled, flow_task, recipe, unplug
 
 from echoflow.cli import main
+from echoflow.networks import rows, zoo
 from echoflow.training.fit import fit
 from echoflow.training.folder import held
 from echoflow.training.runs import curves, find, look, smoothed
@@ -64,3 +65,20 @@ def test_the_command_lists_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["runs", "plot", str(run), "--out", str(tmp_path / "c.png")]) == 0
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert main(["runs", "list", str(tmp_path / "none")]) == 2
+
+
+def test_the_command_averages_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = flow_task()
+    monkeypatch.setitem(rows.ROWS, "tiny", task.nets["net"].config)
+    often = recipe("lvfm").changed(["engine.snapshot_every=1", "model=tiny"])
+    run = fit(task, Noise(SHAPE), often, tmp_path / "run")
+    out = tmp_path / "average"
+    words = ["runs", "average", str(run), "--out", str(out)]
+    assert main([*words, "--sigma-rel", "0.1"]) == 0
+    assert zoo.load(out).config == task.nets["net"].config
+    never = recipe("lvfm").changed(["model=tiny"])
+    plain = fit(flow_task(), Noise(SHAPE), never, tmp_path / "plain")
+    assert main(["runs", "average", str(plain), "--sigma-rel", "0.1", "--out", "x"]) == 2
+    assert "has no snapshots" in capsys.readouterr().err

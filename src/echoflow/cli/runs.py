@@ -49,6 +49,34 @@ def plot(
     typer.echo(f"the curves of {len(shown)} runs are in {out}")
 
 
+@runs.command()
+def average(
+    folder: Annotated[Path, typer.Argument(help="A run that has kept snapshots.")],
+    sigma_rel: Annotated[
+        float, typer.Option(min=0.0, help="Width of the average relative to the run, such as 0.08.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the averaged network.")],
+    player: Annotated[str, typer.Option(help="Which network: net, or avae.")] = "net",
+    step: Annotated[
+        int | None, typer.Option(help="A step with a snapshot; default the last.")
+    ] = None,
+) -> None:
+    """Average the weights of a run over any length, afterwards (EDM2).
+
+    The run must have been trained with engine.snapshot_every.
+    """
+    from echoflow.files import new_folder
+    from echoflow.networks import zoo
+    from echoflow.training.averages import posthoc
+    from echoflow.training.runs import look
+
+    net = zoo.build(look(folder).recipe.model)
+    net.load_state_dict(posthoc(folder, player, sigma_rel, step))
+    with new_folder(out) as work:
+        zoo.save(net, work)
+    typer.echo(f"the average of relative width {sigma_rel:g} is in {out}")
+
+
 def _print(root: Path) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -142,7 +142,8 @@ def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) 
 
 def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
     data = out / ("videos" if stage in ("avae", "ef", "lv") else "latents")
-    return named(f"nano-{stage}").changed([f"data={data}", *settings])
+    seen = [f"decoder={out / 'avae' / 'avae'}"] if stage in ("lifm", "lvfm") else []
+    return named(f"nano-{stage}").changed([f"data={data}", *seen, *settings])
 
 
 def _network(out: Path, stage: str) -> Path:
