@@ -63,6 +63,12 @@ class Latents:
         return np.array([record.frames for record in self.records])
 
     @cached_property
+    def _names(self) -> frozenset[str]:
+        """Every tensor of every shard."""
+        some = {row.shard: video for video, row in enumerate(self.rows)}
+        return frozenset().union(*(self._shard(video).keys() for video in some.values()))
+
+    @cached_property
     def _shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a latent."""
         _, double, height, width = self._tensor(0).get_shape()
@@ -111,7 +117,7 @@ class Latents:
         """Frames of a video whose LV is known, (k,) int64; empty where none is."""
         known = self.rows[video].traced
         if known == UNKNOWN:  # a folder of format 1: masks of every frame, or none
-            has = f"{self.records[video].uid}{MASK}" in set(self._shard(video).keys())
+            has = f"{self.records[video].uid}{MASK}" in self._names
             known = self.records[video].frames if has else 0
         if known in (0, self.records[video].frames):
             return np.arange(known)
