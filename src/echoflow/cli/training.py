@@ -72,7 +72,7 @@ def _tell_left_out(recipe: Recipe) -> None:
 
     if recipe.stage in ("avae", "ef", "lv"):
         for folder in folders(recipe.data):
-            manifest = open_source(folder)
+            manifest = open_source(folder, splits=recipe.splits)
             line = left_out_line(manifest.findings, len(manifest.records))
             if line is not None:
                 typer.echo(line, err=True)

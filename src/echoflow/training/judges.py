@@ -59,7 +59,8 @@ def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
     if foreign := sorted(asked.keys() - known):
         raise InputError(f"{recipe.model} has no {foreign[0]}; leave out ef.{foreign[0]}.")
     if options.augment != "grain":
-        rates = [r.fps for f in folders(recipe.data) for r in open_source(f).of(Split.TRAIN)]
+        opened = [open_source(f, splits=recipe.splits) for f in folders(recipe.data)]
+        rates = [r.fps for manifest in opened for r in manifest.of(Split.TRAIN)]
         asked["fps"] = median(rates or [config.fps]) / options.period
     return dataclasses.replace(config, **asked)
 
@@ -93,7 +94,7 @@ def _segmenter(recipe: Recipe) -> LVSegmenterConfig | DeepLabConfig:
         return config
     if not isinstance(config, DeepLabConfig):
         raise InputError(f"{recipe.model} has no mean; leave out lv.statistics.")
-    manifest = open_source(folders(recipe.data)[0])
+    manifest = open_source(folders(recipe.data)[0], splits=recipe.splits)
     known = grey_statistics(manifest, manifest.of(Split.TRAIN), videos, recipe.engine.workers)
     return DeepLabConfig(*known)
 

@@ -198,6 +198,9 @@ class Recipe(BaseModel):
     held_out: str | None = Field(
         default=None, description="folder whose VAL split is validated on; none: that of data"
     )
+    splits: str | None = Field(
+        default=None, description="split protocol of videos by name; none: the dataset's own"
+    )
     start: str | None = Field(
         default=None, description="folder of weights to start from, or a torchvision file"
     )

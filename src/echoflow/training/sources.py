@@ -49,7 +49,7 @@ def videos(recipe: Recipe, split: Split, source: Make, few: bool = False) -> Sou
     data = recipe.data if split is Split.TRAIN else recipe.held_out or recipe.data
     parts = []
     for folder in folders(data):
-        manifest = open_source(folder)
+        manifest = open_source(folder, splits=recipe.splits)
         records = manifest.of(split)
         if few:
             records = tuple(records[i] for i in _some(len(records)).tolist())
