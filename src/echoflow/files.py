@@ -28,23 +28,21 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     to, or the disk is full. On any error, Ctrl-C included, nothing is left behind.
     """
     target = Path(path).expanduser().resolve()
-    _refuse_taken(target, path)
+    refuse_taken(target, path)
     made = _make_parents(target, path)
     work: Path | None = None
     try:
         work = _hidden_folder(target, path)
         yield work
-        _sync_tree(work)
-        os.replace(work, target)
-        _sync(target.parent)
+        publish(work, target)
     except BaseException as error:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         _remove_empty(made)
-        if _is_full(error):
-            raise _disk_full(path, target) from error
+        if is_full(error):
+            raise disk_full(path, target) from error
         if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-            _refuse_taken(target, path)
+            refuse_taken(target, path)
         raise
 
 
@@ -70,9 +68,16 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         if work is not None:
             work.unlink(missing_ok=True)
         _remove_empty(made)
-        if _is_full(error):
-            raise _disk_full(path, target) from error
+        if is_full(error):
+            raise disk_full(path, target) from error
         raise
+
+
+def publish(work: Path, target: Path) -> None:
+    """Forces a folder to disk and renames it to `target`, where nothing may be."""
+    _sync_tree(work)
+    os.replace(work, target)
+    _sync(target.parent)
 
 
 def sweep(folder: str | Path) -> None:
@@ -90,7 +95,8 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_taken(target: Path, shown: str | Path) -> None:
+def refuse_taken(target: Path, shown: str | Path) -> None:
+    """`InputError` if `target`, which the user knows as `shown`, cannot become a new folder."""
     if target.is_dir():
         if any(target.iterdir()):
             raise InputError(f"folder {shown} is not empty; choose another or remove it.")
@@ -101,7 +107,7 @@ def _refuse_taken(target: Path, shown: str | Path) -> None:
 def _make_parents(target: Path, shown: str | Path) -> list[Path]:
     """Creates the missing ancestors of `target` and returns them, deepest first."""
     missing = [folder for folder in target.parents if not folder.exists()]
-    with _plain_refusal(shown):
+    with plain_refusal(shown):
         target.parent.mkdir(parents=True, exist_ok=True)
     return missing
 
@@ -115,14 +121,14 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _hidden_folder(target: Path, shown: str | Path) -> Path:
-    with _plain_refusal(shown):
+    with plain_refusal(shown):
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     work.chmod(0o777 & ~_umask())
     return work
 
 
 def _hidden_file(target: Path, shown: str | Path) -> Path:
-    with _plain_refusal(shown):
+    with plain_refusal(shown):
         handle, name = tempfile.mkstemp(
             prefix=f".{target.stem}.", suffix=f".part{target.suffix}", dir=target.parent
         )
@@ -132,13 +138,13 @@ def _hidden_file(target: Path, shown: str | Path) -> Path:
 
 
 @contextmanager
-def _plain_refusal(shown: str | Path) -> Iterator[None]:
+def plain_refusal(shown: str | Path) -> Iterator[None]:
     """Turns a refusal of the file system to create something into one sentence."""
     try:
         yield
     except OSError as error:
-        if _is_full(error):
-            raise _disk_full(shown, Path(shown).expanduser().resolve()) from error
+        if is_full(error):
+            raise disk_full(shown, Path(shown).expanduser().resolve()) from error
         reason = (error.strerror or "refused").lower()
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             reason = "a file has the name of one of its folders"
@@ -146,20 +152,21 @@ def _plain_refusal(shown: str | Path) -> Iterator[None]:
         raise InputError(f"cannot write {shown}: {reason}; {advice}.") from error
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
     """Whether the disk (or quota) is exhausted; native writers only say so in their message."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     if isinstance(error, InputError):  # a file inside said so: name the whole instead
-        return error.__cause__ is not None and _is_full(error.__cause__)
+        return error.__cause__ is not None and is_full(error.__cause__)
     return isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error)
 
 
-def _disk_full(shown: str | Path, target: Path) -> InputError:
+def disk_full(shown: str | Path, target: Path, left: str = "nothing was left behind") -> InputError:
+    """The error for an exhausted disk or quota; `left` says what became of what was written."""
     place = next(folder for folder in target.parents if folder.exists())
     free = shutil.disk_usage(place).free / 1e6
     return InputError(
-        f"disk full while writing {shown}: free space {free:,.0f} MB, nothing was left behind; "
+        f"disk full while writing {shown}: free space {free:,.0f} MB, {left}; "
         "free some space or choose another disk."
     )
 
