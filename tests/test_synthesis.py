@@ -36,7 +36,7 @@ PLAN = DatasetPlan(n=7, batch=3)
 
 
 def samples(plan: DatasetPlan, tau: float = 0.9) -> list[Sample]:
-    return list(generate(engine(tau), plan, disc_mask, []))
+    return list(generate(engine(tau), plan, disc_mask))
 
 
 def strict_tau(plan: DatasetPlan) -> float:
@@ -152,20 +152,6 @@ def test_the_same_plan_writes_the_same_bytes(dataset: Manifest, tmp_path: Path) 
         assert (tmp_path / "again" / file.relative_to(dataset.root)).read_bytes() == (
             file.read_bytes()
         ), file.name
-
-
-def test_progress_counts_and_an_interruption_leaves_nothing(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-
-    def stop(done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        synthesise(engine(), PLAN, tmp_path / "out", disc_mask, stop)
-    assert seen == [(i, 7) for i in range(1, 5)]
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_taken_folder_is_refused_before_any_work(tmp_path: Path) -> None:

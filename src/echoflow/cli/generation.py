@@ -70,13 +70,14 @@ def synthesise(
     """Write a privacy-filtered synthetic dataset.
 
     The layout is that of EchoNet-Dynamic; each row of FileList.csv also holds the EF asked for,
-    the seed, the privacy verdict and the nearest training patient.
+    the seed, the privacy verdict and the nearest training patient. Whatever stops this, the same
+    command goes on behind the videos that are finished; several processes may share the work.
     """
     chosen, bounds = views(view), ef_range(ef)
     check_device(device)
     setting = check_inference(inference)
     from echoflow.pipeline import load, unmeasured
-    from echoflow.synthesis import DatasetPlan, Origin
+    from echoflow.synthesis import DatasetPlan, Origin, kept
     from echoflow.synthesis import synthesise as make
 
     masks = _masks(mask or [])
@@ -90,8 +91,13 @@ def synthesise(
         anatomy=_tuned(pipeline.anatomy, steps, None),
         motion=_tuned(pipeline.motion, steps, guidance),
     )
-    with bar("videos") as progress:
-        made = make(pipeline, plan, out, masks, progress, Origin.of(weights, model or ()))
+    try:
+        with bar("videos") as progress:
+            made = make(pipeline, plan, out, masks, progress, Origin.of(weights, model or ()))
+    except KeyboardInterrupt:
+        if done := kept(out):
+            typer.echo(f"{done} of {n} videos are kept; the same command goes on.", err=True)
+        raise
     typer.echo(f"{len(made.records)} videos in {out}")
     if pipeline.regressor is unmeasured:
         typer.echo(

@@ -14,6 +14,7 @@ from echoflow.synthesis.dataset import Progress, synthesise
 from echoflow.synthesis.dropin import DropIn, check
 from echoflow.synthesis.masks import UNSEEN, MaskSource, given_masks, phantom_masks
 from echoflow.synthesis.origin import Origin
+from echoflow.synthesis.parts import kept
 from echoflow.synthesis.plan import DatasetPlan, Item, sample_seed
 from echoflow.synthesis.samples import Anatomy, Engine, Regressor, Sample, accepted, generate
 
@@ -33,6 +34,7 @@ __all__ = [
     "check",
     "generate",
     "given_masks",
+    "kept",
     "phantom_masks",
     "sample_seed",
     "synthesise",

@@ -16,7 +16,7 @@ from echoflow.metrics.clinical import mae, r2
 from echoflow.synthesis.dropin import ASKED, DropIn
 from echoflow.synthesis.origin import Origin
 from echoflow.synthesis.plan import DatasetPlan
-from echoflow.synthesis.samples import Anatomy, Engine
+from echoflow.synthesis.samples import Engine
 from echoflow.synthesis.tables import PARQUET
 
 UNKNOWN = "Not recorded in these weights. State it here before you publish the dataset."
@@ -38,7 +38,7 @@ def facts(
     manifest: Manifest,
     engine: Engine,
     plan: DatasetPlan,
-    rejected: Sequence[Anatomy],
+    rejected: int,
     read: DropIn,
     origin: Origin,
 ) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def facts(
         "ef": _ef(manifest),
         "gallery": len(engine.privacy.gallery),
         "tau": {group or "all": tau for group, tau in engine.privacy.thresholds().items()},
-        "rejected": len(rejected),
-        "rejection_percent": 100 * len(rejected) / (len(rejected) + anatomies),
+        "rejected": rejected,
+        "rejection_percent": 100 * rejected / (rejected + anatomies),
         "label": read.label,
         "reads_in": {tool: dict(splits) for tool, splits in read.videos.items()},
         "origin": asdict(origin),

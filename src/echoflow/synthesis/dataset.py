@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from echoflow.data.manifest import Manifest, video_path
+from echoflow.data.claims import claimed
+from echoflow.data.manifest import FILE_LIST, Manifest, video_path
 from echoflow.data.masks import area, mask_tracing
 from echoflow.data.video import write_video
-from echoflow.files import new_folder
+from echoflow.files import atomic_file, disk_full, is_full, new_folder
 from echoflow.metrics.cavity import end_systole
+from echoflow.synthesis import parts
 from echoflow.synthesis.datacard import facts, readme
-from echoflow.synthesis.dropin import check
+from echoflow.synthesis.dropin import DropIn, check
+from echoflow.synthesis.fingerprint import fingerprint
 from echoflow.synthesis.masks import MaskSource, phantom_masks
 from echoflow.synthesis.origin import Origin
+from echoflow.synthesis.parts import Row
 from echoflow.synthesis.plan import DatasetPlan
-from echoflow.synthesis.samples import Anatomy, Engine, Sample, generate
-from echoflow.synthesis.tables import columns, write_parquet, write_rejections
-from echoflow.types import Clip, Record
+from echoflow.synthesis.samples import Engine, Sample, part_of
+from echoflow.synthesis.tables import columns, rejection, write_parquet, write_rejections
+from echoflow.types import Clip, InputError, Record
 
 Progress = Callable[[int, int], None]
 """(videos done, videos in all)."""
@@ -38,43 +44,119 @@ def synthesise(
 ) -> Manifest:
     """Writes the dataset of a plan to the new folder `out`, which appears only when it is whole.
 
-    Whole means that both tools of `dropin` read it as it was meant. `masks` defaults to phantom
-    patients that no model was trained on; `origin` is what the card says of the weights.
-    `InputError`: the folder is taken, the disk is full, the filter rejects `plan.patience`
-    candidates in a row, or a tool would read something else.
+    Whole means that both tools of `dropin` read it as it was meant. Whatever stops this before, the
+    same call goes on behind what is finished, and several processes share the work; see `parts`.
+    `masks` defaults to phantom patients that no model was trained on; `origin` is what the card
+    says of the weights.
+    `InputError`: the folder is taken, or begun with another plan or other weights, the disk is
+    full, the filter rejects `plan.patience` candidates in a row, or a tool would read something
+    else.
     """
     plan = replace(
         plan, anatomy=plan.anatomy or engine.anatomy, motion=plan.motion or engine.motion
     )
-    rejected: list[Anatomy] = []
-    records: list[Record] = []
-    extras: dict[str, dict[str, str]] = {}
-    tracings: dict[str, dict[int, np.ndarray]] = {}
-    with new_folder(out) as work:
-        for sample in generate(engine, plan, masks or phantom_masks(), rejected):
-            record = _write_sample(sample, engine.fps, work)
-            found = engine.finder(sample.video, sample.anatomy.mask)
-            tracings[record.uid] = traced(found, sample.anatomy.mask)
-            extras[record.uid] = columns(sample, bool(found.any()))
-            records.append(record)
-            progress(len(records), plan.n)
-        made = Manifest(work, tuple(records), extras, tracings)
-        _finish(made, engine, plan, rejected, origin or Origin())
+    job = _Job(engine, plan, masks or phantom_masks(), origin or Origin())
+    target = Path(out).expanduser().resolve()
+    missing = [folder for folder in target.parents if not folder.exists()]
+    told = fingerprint(job.engine, job.plan, job.masks, job.origin)
+    work = parts.begin(target, out, told)
+    try:
+        if not parts.is_published(work, target):
+            _fill(job, work, progress)
+        made = _finish(job, work, target)
+    except BaseException as error:
+        parts.remove_if_empty(work)
+        for folder in missing:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
+        if is_full(error):
+            raise disk_full(out, target, _left(out)) from error
+        raise
     return replace(made, root=Path(out))
 
 
-def _finish(
-    made: Manifest, engine: Engine, plan: DatasetPlan, rejected: list[Anatomy], origin: Origin
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    engine: Engine
+    plan: DatasetPlan
+    masks: MaskSource
+    origin: Origin
+
+
+def _fill(job: _Job, work: Path, progress: Progress) -> None:
+    """Makes the parts that are not there, those that no other process is making first."""
+    cut, n = job.plan.parts(), job.plan.n
+    folders = [parts.part_folder(work, number) for number in range(len(cut))]
+    there = {number for number, folder in enumerate(folders) if parts.is_whole(folder)}
+    done = sum(len(cut[number]) for number in there)
+    if done:
+        progress(done, n)
+    for wait in (False, True):
+        for number in sorted(set(range(len(cut))) - there):
+            with claimed(folders[number].with_suffix(".lock"), wait) as mine:
+                if not mine:
+                    continue
+                if not parts.is_whole(folders[number]):
+                    move = lambda k, before=done: progress(before + k, n)  # noqa: E731
+                    _write_part(job, cut[number], folders[number], move)
+                there.add(number)
+                done += len(cut[number])
+
+
+def _write_part(job: _Job, part: range, folder: Path, progress: Callable[[int], None]) -> None:
+    """The samples of a part, with their files, tracings and rows; it is there whole, or not."""
+    for left in folder.parent.glob(f".{folder.name}.*.part"):  # of a killed process
+        shutil.rmtree(left)
+    samples, rejected = part_of(job.engine, job.plan, part, job.masks)
+    rows: list[Row] = []
+    with new_folder(folder) as work:
+        for sample in samples:
+            record = _write_sample(sample, job.engine.fps, work)
+            found = job.engine.finder(sample.video, sample.anatomy.mask)
+            tracings = traced(found, sample.anatomy.mask)
+            rows.append(Row(record, columns(sample, bool(found.any())), tracings))
+            progress(len(rows))
+        parts.write_rows(work, rows, [rejection(one) for one in rejected])
+
+
+def _finish(job: _Job, work: Path, target: Path) -> Manifest:
+    """The dataset from its parts; it gets its name from the first process that comes here."""
+    with claimed(work / parts.FINISH, wait=True) as mine:
+        if mine and not parts.is_published(work, target):
+            made, rejected = parts.gather(work, len(job.plan.parts()))
+            read = _complete(made, job, rejected)
+            if read.faults:
+                parts.remove(work)  # the same samples would be refused again
+            read.refuse()
+            parts.give_name(work, target)
+            return made
+        if mine:
+            parts.remove(work)
+    if not (target / FILE_LIST).is_file():
+        raise InputError(f"another process gave up on {target}; run the same again.")
+    return Manifest.read(target)
+
+
+def _complete(made: Manifest, job: _Job, rejected: list[Mapping[str, str]]) -> DropIn:
     """The tables, then the check of the whole folder, then the card that tells its result."""
     made.write()
     write_parquet(made)
     write_rejections(made.root, rejected)
     read = check(made)
-    read.refuse()
-    told = facts(made, engine, plan, rejected, read, origin)
-    (made.root / "dataset.json").write_text(json.dumps(told, indent=2) + "\n")
-    (made.root / "README.md").write_text(readme(told))
+    told = facts(made, job.engine, job.plan, len(rejected), read, job.origin)
+    with atomic_file(made.root / "dataset.json") as file:
+        file.write_text(json.dumps(told, indent=2) + "\n")
+    with atomic_file(made.root / "README.md") as file:
+        file.write_text(readme(told))
+    return read
+
+
+def _left(out: str | Path) -> str:
+    """What is left on a full disk."""
+    n = parts.kept(out)
+    if not n:
+        return "nothing was left behind"
+    return f"{n} finished videos are kept, and the same call goes on behind them"
 
 
 def traced(found: np.ndarray, mask: np.ndarray) -> dict[int, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,15 +17,33 @@ MaskSource = Callable[[View, int], np.ndarray]
 UNSEEN = 1001  # the phantom population that no shipped model was trained on
 
 
-def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:
-    """Masks of phantom patients that nobody trained on: the candidate's seed is the patient."""
-    from echoflow.data.phantom import PhantomPatient
+@dataclass(frozen=True)
+class PhantomMasks:
+    """Masks of a phantom population: the candidate's seed is the patient."""
 
-    def source(view: View, candidate: int) -> np.ndarray:
-        patient = PhantomPatient.sample(seed, candidate, cohort)
+    cohort: str
+    seed: int
+
+    def __call__(self, view: View, candidate: int) -> np.ndarray:
+        from echoflow.data.phantom import PhantomPatient
+
+        patient = PhantomPatient.sample(self.seed, candidate, self.cohort)
         return patient.render(view, frames=1, phase=0.0).truth.mask[0]
 
-    return source
+
+@dataclass(frozen=True, eq=False)
+class GivenMasks:
+    """Masks (n, h, w) that somebody drew: the candidate's seed chooses one."""
+
+    masks: np.ndarray
+
+    def __call__(self, view: View, candidate: int) -> np.ndarray:
+        return self.masks[candidate % len(self.masks)]
+
+
+def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:
+    """Masks of phantom patients that nobody trained on: the candidate's seed is the patient."""
+    return PhantomMasks(cohort, seed)
 
 
 def given_masks(masks: np.ndarray, side: int = 112) -> MaskSource:
@@ -40,4 +59,4 @@ def given_masks(masks: np.ndarray, side: int = 112) -> MaskSource:
     empty = np.flatnonzero(~chosen.any(axis=(1, 2)))
     if len(empty):
         raise InputError(f"mask number {empty[0]} is empty; draw the left-ventricular cavity.")
-    return lambda view, seed: chosen[seed % len(chosen)]
+    return GivenMasks(chosen)

@@ -60,6 +60,18 @@ class DatasetPlan:
             seed=sample_seed(self.seed, MOTION, base, clip),
         )
 
+    def parts(self) -> list[range]:
+        """Samples that are made together, `batch` at most: several hearts, or a piece of one.
+
+        No part needs anything of another, so that each can be made alone with the same result.
+        """
+        whole = max(1, self.batch // self.per_anatomy) * self.per_anatomy
+        return [
+            range(i, min(i + self.batch, first + whole, self.n))
+            for first in range(0, self.n, whole)
+            for i in range(first, min(first + whole, self.n), self.batch)
+        ]
+
     def _ef(self, index: int) -> float:
         if len(self.ef) != 2:
             return float(self.ef[index % len(self.ef)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -149,16 +148,17 @@ def videos(
     ]
 
 
-def generate(
-    engine: Engine, plan: DatasetPlan, masks: MaskSource, rejected: list[Anatomy]
-) -> Iterator[Sample]:
-    """All samples of a plan in order; rejected candidates are appended to `rejected`."""
-    items = iter(range(plan.n))
-    anatomies: dict[int, Anatomy] = {}
-    while batch := [plan.item(index) for index in islice(items, plan.batch)]:
-        wanted = dict.fromkeys(item.anatomy for item in batch)
-        anatomies = {index: anatomies[index] for index in wanted if index in anatomies}
-        new, thrown = accepted(engine, plan, [i for i in wanted if i not in anatomies], masks)
-        anatomies |= {anatomy.index: anatomy for anatomy in new}
-        rejected += thrown
-        yield from videos(engine, plan, batch, anatomies)
+def part_of(
+    engine: Engine, plan: DatasetPlan, part: range, masks: MaskSource
+) -> tuple[list[Sample], list[Anatomy]]:
+    """The samples of one of `plan.parts()`, and the candidates that were rejected for them."""
+    items = [plan.item(index) for index in part]
+    hearts = list(dict.fromkeys(item.anatomy for item in items))
+    anatomies, rejected = accepted(engine, plan, hearts, masks)
+    return videos(engine, plan, items, {one.index: one for one in anatomies}), rejected
+
+
+def generate(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Iterator[Sample]:
+    """All samples of a plan in order."""
+    for part in plan.parts():
+        yield from part_of(engine, plan, part, masks)[0]

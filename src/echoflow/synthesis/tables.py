@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,23 @@ def columns(sample: Sample, seen: bool) -> dict[str, str]:
     }
 
 
-def write_rejections(root: Path, rejected: Sequence[Anatomy]) -> None:
-    """rejections.csv: every candidate that the filter threw away."""
-    with (root / REJECTIONS).open("w", newline="") as file:
+def rejection(one: Anatomy) -> dict[str, str]:
+    """What rejections.csv says of a candidate that the filter threw away."""
+    return {
+        "BaseName": f"sample_{one.index:06d}",
+        "View": one.view.name,
+        "Attempt": str(one.attempt),
+        "Seed": str(one.seed),
+        **_scores(one.verdict),
+    }
+
+
+def write_rejections(root: Path, rejected: Iterable[Mapping[str, str]]) -> None:
+    """rejections.csv: every candidate that the filter threw away, heart after heart."""
+    with atomic_file(root / REJECTIONS) as work, work.open("w", newline="") as file:
         table = csv.DictWriter(file, REJECTION_COLUMNS, lineterminator="\n")
         table.writeheader()
-        for one in sorted(rejected, key=lambda a: (a.index, a.attempt)):
-            seed = {"View": one.view.name, "Attempt": one.attempt, "Seed": one.seed}
-            base = {"BaseName": f"sample_{one.index:06d}"}
-            table.writerow(base | seed | _scores(one.verdict))
+        table.writerows(sorted(rejected, key=lambda a: (a["BaseName"], int(a["Attempt"]))))
 
 
 def _scores(verdict: Verdict) -> dict[str, str]:
