@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -187,6 +188,27 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_anew(tmp_path: Path) -
     fit(flow_task(), Noise(shape), recipe("lvfm"), cut, resume=True)
     same_weights(tmp_path / "whole" / "net", cut / "net")
     assert not list(cut.glob(".*part*"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's writer raises this when the disk is full, without saying why."""
+    run, shape, save = tmp_path / "run", (2, 4, 8, 8), torch.save
+
+    def cramped(state: dict[str, object], path: Path) -> None:
+        if state["step"] == 4:
+            raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos")
+        save(state, path)
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(torch, "save", cramped)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="disk full while writing"):
+        fit(flow_task(), Noise(shape), recipe("lvfm"), run)
+    assert [path.name for path in checkpoints(run)] == ["checkpoint-0000002"]
+    monkeypatch.undo()
+    fit(flow_task(), Noise(shape), recipe("lvfm"), run, resume=True)
 
 
 def test_one_process_trains_in_one_precision_after_the_other(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ ones removed, so that a whole one is there at every moment.
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import re
 import shutil
@@ -24,6 +26,7 @@ from echoflow.types import InputError
 
 STATE, SUM = "state.pt", "state.sha256"
 KEEP = 2
+SCARCE = 2**24  # bytes free on a disk that is as good as full
 
 
 class Averaged(Protocol):
@@ -69,13 +72,23 @@ def write(
     if target.exists():  # damaged, or it would have been resumed from
         shutil.rmtree(target)
     with new_folder(target) as work:
-        torch.save(state, work / STATE)
+        _save(state, work / STATE)
         (work / SUM).write_text(f"{sha256(work / STATE)}  {STATE}\n")
     if not is_whole(target):
         raise InputError(f"{target} reads back with other bytes than were written; check the disk.")
     for old in checkpoints(run)[:-KEEP]:
         shutil.rmtree(old)
     return target
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    """torch.save, which does not say that the disk is full; then `OSError` does."""
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:
+        if shutil.disk_usage(path.parent).free < SCARCE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def is_whole(folder: Path) -> bool:
