@@ -66,8 +66,12 @@ class Process(Protocol):
         """x0_hat, the network's estimate of the data."""
         ...
 
+    def error(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """What training makes small, float32 like x0: the output of the network less its target."""
+        ...
+
     def loss(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """Training loss of each sample, float32 (b,)."""
+        """Training loss of each sample, float32 (b,): the mean square of its error."""
         ...
 
 
@@ -131,9 +135,12 @@ class RectifiedFlow:
     def denoised(self, net: Network, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
         return x - over(t, x) * net(x, t, cond)
 
-    def loss(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def error(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
         v = net(corrupt(self, x0, noise, t), t, cond)
-        return _mean_square(v.float() - (noise - x0).float())
+        return v.float() - (noise - x0).float()
+
+    def loss(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        return _mean_square(self.error(net, x0, noise, t, cond))
 
     def _shifted(self, t: Tensor) -> Tensor:
         return self.shift * t / (1 + (self.shift - 1) * t)
@@ -199,7 +206,7 @@ class EDM:
         c_skip, c_out = (self.sigma_data / scale) ** 2, over(t, x) * self.sigma_data / scale
         return c_skip * x + c_out * self._raw(net, x, t, cond)
 
-    def loss(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def error(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """Karras et al. eq. 2 with lambda = 1 / c_out^2, which leaves a plain MSE on F.
 
         The target (x0 - c_skip x_t) / c_out is (t / sigma_data x0 - sigma_data noise) / S.
@@ -207,7 +214,10 @@ class EDM:
         f = self._raw(net, corrupt(self, x0, noise, t), t, cond)
         ratio = over(t, x0) / self.sigma_data
         target = (ratio * x0 - self.sigma_data * noise) / self._scale(over(t, x0))
-        return _mean_square(f.float() - target.float())
+        return f.float() - target.float()
+
+    def loss(self, net: Network, x0: Tensor, noise: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        return _mean_square(self.error(net, x0, noise, t, cond))
 
     def _scale(self, t: Tensor) -> Tensor:
         return (t**2 + self.sigma_data**2).sqrt()

@@ -21,7 +21,15 @@ from echoflow.networks.unet import STUNetConfig
 from echoflow.training import pictures
 from echoflow.training.draws import Draws
 from echoflow.training.fit import fit
-from echoflow.training.generation import FlowTask, apart, due, grain, noisy_frame, with_offset
+from echoflow.training.generation import (
+    FlowTask,
+    apart,
+    coarse,
+    due,
+    grain,
+    noisy_frame,
+    with_offset,
+)
 from echoflow.training.recipes import FlowOptions
 from echoflow.types import Batch, InputError
 
@@ -205,3 +213,13 @@ def test_a_decoder_of_another_space_is_refused(tmp_path: Path) -> None:
     zoo.save(zoo.build(FMiTConfig(2, 8, 4, 16, 1, 2)), tmp_path / "image")
     with pytest.raises(InputError, match="holds a FMiT; give an A-VAE"):
         pictures.space_of(tmp_path / "image", LatentStats(torch.zeros(2), torch.ones(2)))
+
+
+def test_coarse_errors_are_those_that_neighbours_share() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(8, 4, 16, 28, 28)
+    cells = (4, 4, 4)
+    assert coarse(noise, cells).item() == pytest.approx(noise.square().mean().item(), rel=0.05)
+    shared = torch.ones(1, 2, 8, 8, 8)
+    assert coarse(shared, cells).item() == pytest.approx(64)
+    assert coarse(shared[:, :, 0], cells).item() == pytest.approx(16)  # an image has one frame

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -60,7 +61,12 @@ class FlowTask:
         if due(step, self.options.stills):
             x, noise, u, cond = apart(x, noise, u, cond, grain(net))
         t = self.process.times(u).to(x.device)
-        return Loss(self.process.loss(net, x, noise, t, cond).mean(), logs)
+        error = self.process.error(net, x, noise, t, cond)
+        fine = error.square().mean()
+        if self.options.coarse == 0:
+            return Loss(fine, logs)
+        shared = coarse(error, self.options.coarse_cells)
+        return Loss(fine + self.options.coarse * shared, {**logs, "fine": fine.item()})
 
     def _draw(self, x: Tensor, rng: Draws) -> tuple[Tensor, Tensor]:
         """Noise, and what times are made of, spread evenly over the batch."""
@@ -120,6 +126,19 @@ def with_offset(noise: Tensor, std: float, rng: Draws) -> Tensor:
         return noise
     shift = rng.normal(noise.flatten(2)[..., 0])
     return noise + std * shift.reshape(*shift.shape, *[1] * (noise.ndim - 2))
+
+
+def coarse(error: Tensor, cells: tuple[int, int, int]) -> Tensor:
+    """The mean square of local means of an error (b, c, [t,] h, w), times the cells of each.
+
+    Of an error without correlation it is the mean square itself; an error that neighbours share, as
+    of a wall in the wrong place, counts for up to as many times as there are `cells` (frames, rows,
+    columns). Any such weighting keeps the best velocity where it was and changes what a small
+    network learns first.
+    """
+    video = error if error.ndim == 5 else error[:, :, None]
+    kernel = (min(cells[0], video.shape[2]), *cells[1:])
+    return math.prod(kernel) * F.avg_pool3d(video, kernel).square().mean()
 
 
 def due(step: int, share: float) -> bool:

@@ -101,7 +101,8 @@ class FlowOptions(BaseModel):
     `drop` is for all of them, `drop_ef` and the like for one.
     `noise_offset` is the std of a shift of the noise, one for each channel of a sample;
     `frame_noise` that of noise on the anatomy; `stills` the share of batches of videos that are
-    taken apart into single frames.
+    taken apart into single frames; `coarse` the weight of errors that neighbouring cells share,
+    over `coarse_cells` frames, rows and columns.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -116,6 +117,8 @@ class FlowOptions(BaseModel):
     noise_offset: float = Field(default=0.0, ge=0)
     frame_noise: float = Field(default=0.0, ge=0)
     stills: float = Field(default=0.0, ge=0, lt=1)
+    coarse: float = Field(default=0.0, ge=0)
+    coarse_cells: tuple[int, int, int] = (4, 4, 4)
     frames: int = Field(default=64, ge=1)
     anatomy: Literal["first", "outside"] = "outside"
 
