@@ -19,6 +19,7 @@ import torch
 from tiny_engine import RADIUS, TinyEngine, disc, disc_mask, engine
 from torch import Tensor, nn
 
+from echoflow.cli import main
 from echoflow.data.manifest import Manifest
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Origin, given_masks, kept, parts, phantom_masks
@@ -242,7 +243,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
         ({"plan": replace(PLAN, seed=1)}, r"\(not the same: seed\)"),
         ({"plan": replace(PLAN, n=12, ef=(20, 60))}, r"\(not the same: ef, n\)"),
         ({"plan": replace(PLAN, motion=SamplingPlan(steps=3))}, r"\(not the same: motion\)"),
-        ({"engine": engine(0.5)}, r"\(not the same: weights \(privacy\)\)"),
+        ({"engine": engine(0.5)}, r"\(not the same: privacy of the weights\)"),
         ({"masks": given_masks(np.stack([disc(RADIUS)]))}, r"\(not the same: masks\)"),
         ({"origin": Origin("other")}, r"\(not the same: origin\)"),
     ],
@@ -257,6 +258,36 @@ def test_another_plan_or_other_weights_do_not_go_on(
     with pytest.raises(InputError, match=f"beginning of another dataset {named}; remove it, or"):
         make(out=out, progress=lambda done, total: pytest.fail("worked"), **asked)
     assert contents(tmp_path) == before
+
+
+def test_another_plan_takes_over_where_nothing_is_finished(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", replace(PLAN, n=2)
+    assert in_child(lambda: synthesise(out, dying(3))) == -signal.SIGKILL
+    assert len(synthesise(out, plan=other).records) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_command_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["synthesise", "--out", str(tmp_path / "out"), "--n", "9"]
+    tiny = engine(0.5)
+
+    def interrupted(video: Tensor) -> Tensor:
+        if kept(tmp_path / "out"):
+            raise KeyboardInterrupt
+        return TinyEngine.regressor(tiny, video)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny, "regressor", interrupted)
+        patch.setattr("echoflow.pipeline.load", lambda *_: tiny)
+        assert main(words) == 130
+        assert "8 of 9 videos are kept; the same command goes on." in capsys.readouterr().err
+    monkeypatch.setattr("echoflow.pipeline.load", lambda *_: engine(0.5))
+    assert main([*words, "--seed", "1"]) == 2
+    assert "another dataset (not the same: seed)" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "9 videos in" in capsys.readouterr().out
 
 
 def test_a_target_that_was_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:

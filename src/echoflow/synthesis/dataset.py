@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from echoflow.files import atomic_file, disk_full, is_full, new_folder
 from echoflow.metrics.cavity import end_systole
 from echoflow.synthesis import parts
 from echoflow.synthesis.datacard import facts, readme
-from echoflow.synthesis.dropin import DropIn, check
+from echoflow.synthesis.dropin import check
 from echoflow.synthesis.fingerprint import fingerprint
 from echoflow.synthesis.masks import MaskSource, phantom_masks
 from echoflow.synthesis.origin import Origin
@@ -58,9 +60,9 @@ def synthesise(
     job = _Job(engine, plan, masks or phantom_masks(), origin or Origin())
     target = Path(out).expanduser().resolve()
     missing = [folder for folder in target.parents if not folder.exists()]
-    told = fingerprint(job.engine, job.plan, job.masks, job.origin)
-    work = parts.begin(target, out, told)
+    work = parts.hidden(target)
     try:
+        parts.begin(target, out, fingerprint(job.engine, job.plan, job.masks, job.origin))
         if not parts.is_published(work, target):
             _fill(job, work, progress)
         made = _finish(job, work, target)
@@ -97,10 +99,14 @@ def _fill(job: _Job, work: Path, progress: Progress) -> None:
                 if not mine:
                     continue
                 if not parts.is_whole(folders[number]):
-                    move = lambda k, before=done: progress(before + k, n)  # noqa: E731
-                    _write_part(job, cut[number], folders[number], move)
+                    moved = partial(_tell, progress, done, n)
+                    _write_part(job, cut[number], folders[number], moved)
                 there.add(number)
                 done += len(cut[number])
+
+
+def _tell(progress: Progress, before: int, n: int, done: int) -> None:
+    progress(before + done, n)
 
 
 def _write_part(job: _Job, part: range, folder: Path, progress: Callable[[int], None]) -> None:
@@ -124,10 +130,12 @@ def _finish(job: _Job, work: Path, target: Path) -> Manifest:
     with claimed(work / parts.FINISH, wait=True) as mine:
         if mine and not parts.is_published(work, target):
             made, rejected = parts.gather(work, len(job.plan.parts()))
-            read = _complete(made, job, rejected)
+            _tables(made, rejected)
+            read = check(made)
             if read.faults:
                 parts.remove(work)  # the same samples would be refused again
             read.refuse()
+            _card(made, facts(made, job.engine, job.plan, len(rejected), read, job.origin))
             parts.give_name(work, target)
             return made
         if mine:
@@ -137,18 +145,18 @@ def _finish(job: _Job, work: Path, target: Path) -> Manifest:
     return Manifest.read(target)
 
 
-def _complete(made: Manifest, job: _Job, rejected: list[Mapping[str, str]]) -> DropIn:
-    """The tables, then the check of the whole folder, then the card that tells its result."""
+def _tables(made: Manifest, rejected: Sequence[Mapping[str, str]]) -> None:
     made.write()
     write_parquet(made)
     write_rejections(made.root, rejected)
-    read = check(made)
-    told = facts(made, job.engine, job.plan, len(rejected), read, job.origin)
+
+
+def _card(made: Manifest, told: Mapping[str, Any]) -> None:
+    """The card tells how the tools read the dataset, and is written when they have."""
     with atomic_file(made.root / "dataset.json") as file:
         file.write_text(json.dumps(told, indent=2) + "\n")
     with atomic_file(made.root / "README.md") as file:
         file.write_text(readme(told))
-    return read
 
 
 def _left(out: str | Path) -> str:

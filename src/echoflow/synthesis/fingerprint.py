@@ -24,14 +24,14 @@ def fingerprint(
 ) -> dict[str, Any]:
     """The plan, and a hash of the masks and of each part of the engine with its weights.
 
-    Devices are left out: on another one samples agree up to rounding.
+    Device and compilation are left out: with others samples agree up to rounding.
     """
     told = {
         "echoflow": __version__,
         **asdict(plan),
         "masks": digest(masks),
         "origin": asdict(origin),
-        **{f"weights ({name})": digest(value) for name, value in _members(engine)},
+        **{f"{name} of the weights": digest(value) for name, value in _members(engine)},
     }
     return json.loads(json.dumps(told))
 

@@ -74,12 +74,15 @@ def is_whole(folder: Path) -> bool:
 
 def kept(out: str | Path) -> int:
     """Finished videos of a dataset that is not yet whole."""
-    work = hidden(Path(out).expanduser().resolve())
-    return sum(len(json.loads(path.read_text())["rows"]) for path in work.glob(f"part-*/{ROWS}"))
+    videos = 0
+    for path in hidden(Path(out).expanduser().resolve()).glob(f"part-*/{ROWS}"):
+        with suppress(FileNotFoundError):  # another process has finished just now
+            videos += len(json.loads(path.read_text())["rows"])
+    return videos
 
 
-def begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> Path:
-    """The hidden folder, new or that of an earlier or another process with the same plan.
+def begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> None:
+    """Makes the hidden folder, or finds that of an earlier or another process with the same plan.
 
     `InputError`: the target is taken, or what was begun of it follows from something else.
     """
@@ -88,6 +91,22 @@ def begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> Path:
         work.rmdir()
     if not is_published(work, target):
         refuse_taken(target, shown)
+    begun = _plan(work, shown, plan)
+    if begun != plan:
+        remove_if_empty(work)  # nothing would be lost
+        begun = begun if work.is_dir() else _plan(work, shown, plan)
+    if begun != plan or not is_published(work, target):
+        refuse_taken(target, shown)  # perhaps another process has finished just now
+    if begun != plan:
+        changed = sorted(k for k in begun.keys() | plan.keys() if begun.get(k) != plan.get(k))
+        raise InputError(
+            f"{work} holds the beginning of another dataset (not the same: {', '.join(changed)}); "
+            "remove it, or choose another folder."
+        )
+
+
+def _plan(work: Path, shown: str | Path, plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the hidden folder was begun with: `plan`, if nobody was here before."""
     with plain_refusal(shown):
         work.mkdir(parents=True, exist_ok=True)
     with claimed(work / BEGIN, wait=True):
@@ -95,21 +114,7 @@ def begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> Path:
         if not path.is_file():
             with atomic_file(path) as file:
                 file.write_text(json.dumps(plan, indent=1) + "\n")
-        begun = json.loads(path.read_text())
-    if begun != plan:
-        refuse_taken(target, shown)
-        changed = sorted(k for k in begun.keys() | plan.keys() if begun.get(k) != plan.get(k))
-        raise InputError(
-            f"{work} holds the beginning of another dataset (not the same: {', '.join(changed)}); "
-            "remove it, or choose another folder."
-        )
-    if not is_published(work, target):  # perhaps another process has finished just now
-        try:
-            refuse_taken(target, shown)
-        except InputError:
-            remove_if_empty(work)
-            raise
-    return work
+        return json.loads(path.read_text())
 
 
 def write_rows(folder: Path, rows: Sequence[Row], rejected: Sequence[Mapping[str, str]]) -> None:
