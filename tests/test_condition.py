@@ -22,6 +22,7 @@ def full(b: int = 3) -> Condition:
         frame=torch.randn(b, 4, 5, 5, generator=rng),
         mask=(torch.rand(b, 1, 5, 5, generator=rng) > 0.5).float(),
         lowres=torch.randn(b, 4, 2, 5, 5, generator=rng),
+        lowres_noise=torch.randn(b, generator=rng),
     )
 
 

@@ -1,7 +1,7 @@
 """What a sample is asked to be: ejection fraction, view, anatomy, mask, previous cascade stage.
 
 A field that a model does not use is None. A field that one *sample* does without holds its null:
-nan for the EF (a network that forgets to handle it fails loudly), -1 for the view, zeros for the
+nan for a number (a network that forgets to handle it fails loudly), -1 for the view, zeros for the
 rest.
 Dropping a field in training and leaving it out of a guidance branch are the same operation.
 """
@@ -22,8 +22,16 @@ NULLS: Mapping[str, float] = {
     "frame": 0.0,
     "mask": 0.0,
     "lowres": 0.0,
+    "lowres_noise": float("nan"),
 }
-RANKS: Mapping[str, int] = {"ef": 1, "view": 1, "frame": 4, "mask": 4, "lowres": 5}
+RANKS: Mapping[str, int] = {
+    "ef": 1,
+    "view": 1,
+    "frame": 4,
+    "mask": 4,
+    "lowres": 5,
+    "lowres_noise": 1,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +45,8 @@ class Condition:
     view: Tensor | None = None  # (b,) long: A4C 0, PSAX 1, PLAX 2
     frame: Tensor | None = None  # (b, c, h, w) the anatomy
     mask: Tensor | None = None  # (b, k, h, w) in {0, 1}
-    lowres: Tensor | None = None  # (b, c, t, h, w) the previous cascade stage
+    lowres: Tensor | None = None  # (b, c, t, h, w) the previous cascade stage, noised
+    lowres_noise: Tensor | None = None  # (b,) what the network is told of that noise
 
     def __post_init__(self) -> None:
         present = self.present()
@@ -49,7 +58,8 @@ class Condition:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in present.items())
             raise InputError(
                 f"condition fields do not fit together: {shapes}. With a batch axis they are "
-                "ef (b,), view (b,), frame (b,c,h,w), mask (b,k,h,w), lowres (b,c,t,h,w)."
+                "ef (b,), view (b,), frame (b,c,h,w), mask (b,k,h,w), lowres (b,c,t,h,w), "
+                "lowres_noise (b,)."
             )
         sizes = {name: len(value) for name, value in present.items() if axes[name] == 0}
         if len(set(sizes.values())) > 1:
