@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from echoflow.metrics.intervals import Interval, bootstrapped
 from echoflow.types import InputError
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,9 @@ def bootstrap(
     level: float = 90.0,
 ) -> Interval:
     """Percentile bootstrap interval of a statistic of pairs, `level` in percent."""
-    rng = np.random.default_rng(seed)
-    index = rng.integers(0, len(asked), (resamples, len(asked)))
-    values = [statistic(asked[i], measured[i]) for i in index]
-    tail = (100.0 - level) / 2.0
-    values = [value for value in values if np.isfinite(value)] or [np.nan]
-    low, high = np.percentile(values, [tail, 100.0 - tail])
-    return float(low), float(high)
+    return bootstrapped(
+        lambda index: statistic(asked[index], measured[index]), len(asked), resamples, seed, level
+    )
 
 
 def _pairs(asked: ArrayLike, measured: ArrayLike) -> tuple[NDArray, NDArray]:
