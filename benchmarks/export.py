@@ -1,24 +1,29 @@
-"""Writing and checking a generated dataset: videos per second and memory, against its size.
+"""Writing and checking a generated dataset: speed and memory against its size, and what kills cost.
 
 The networks are left out: anatomies are noise, videos and cavities come from a shelf of eight
 phantom hearts. What is measured is the rest: the privacy filter, tracings, video files, tables, the
 Parquet manifest, the check by both tools' rules (every video decoded) and the card.
-Each size runs in a process of its own, for its peak memory.
+Each size runs in a process of its own, for its peak memory. Then a dataset is written by processes
+that are killed at random moments, and compared with the undisturbed one.
 
-Usage: python benchmarks/export.py [--sizes 100 300 1000]. Prints a table, writes results/.
+Usage: python benchmarks/export.py [--sizes 100 300 1000] [--killed 300]. Prints, writes results/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
+import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +51,7 @@ class Shelf:
     fps: float = FPS
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
+    log: Path = Path(os.devnull)  # a byte for every video that is made
 
     @classmethod
     def filled(cls) -> Shelf:
@@ -71,6 +77,8 @@ class Shelf:
     def animate(
         self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
     ) -> Tensor:
+        with self.log.open("a") as log:
+            log.write("." * len(seeds))
         return frame[:, :, None]
 
     def decode(self, z: Tensor) -> Tensor:
@@ -112,31 +120,85 @@ def measure(n: int) -> dict[str, object]:
     }
 
 
+def killed(n: int, kills: int = 5) -> dict[str, object]:
+    """A dataset of `n` videos whose writer is killed again and again, and an undisturbed one."""
+    shelf, plan = Shelf.filled(), DatasetPlan(n=n)
+    moments = sorted(random.Random(0).sample(range(1, n + 1), kills))
+    with tempfile.TemporaryDirectory() as folder:
+        whole, cut, log = Path(folder, "whole"), Path(folder, "cut"), Path(folder, "log")
+        undisturbed = _seconds(lambda: synthesise(shelf, plan, whole, shelf.mask))
+        shelf = replace(shelf, log=log)
+        start = time.perf_counter()
+        for moment in moments:
+            _die(shelf, plan, cut, moment)
+        last = _seconds(lambda: synthesise(shelf, plan, cut, shelf.mask))
+        files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
+        there = [path.relative_to(cut) for path in cut.rglob("*") if path.is_file()]
+        same = all((whole / name).read_bytes() == (cut / name).read_bytes() for name in files)
+        return {
+            "videos": n,
+            "killed at video": moments,
+            "made again, in all": log.stat().st_size - n,
+            "seconds undisturbed": round(undisturbed, 1),
+            "seconds with kills": round(time.perf_counter() - start, 1),
+            "seconds of the last start": round(last, 1),
+            "bit for bit as undisturbed": same and sorted(files) == sorted(there),
+        }
+
+
+def _die(shelf: Shelf, plan: DatasetPlan, out: Path, moment: int) -> None:
+    """Goes on in a process that kills itself when so many videos are there."""
+
+    def die(done: int, total: int) -> None:
+        if done >= moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    work = multiprocessing.get_context("fork").Process(
+        target=synthesise, args=(shelf, plan, out, shelf.mask, die)
+    )
+    work.start()
+    work.join()
+    assert work.exitcode == -signal.SIGKILL
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(work: str, n: int) -> dict[str, object]:
+    """One of the measurements above in a process of its own."""
+    words = [sys.executable, __file__, f"--{work}", str(n)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--killed", type=int, default=300)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one-killed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.one:
-        print(json.dumps(measure(args.one)))
+    if args.one or args.one_killed:
+        print(json.dumps(measure(args.one) if args.one else killed(args.one_killed)))
         return
-    rows = []
-    for n in args.sizes:
-        words = [sys.executable, __file__, "--one", str(n)]
-        done = subprocess.run(words, check=True, capture_output=True, text=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    rows = [alone("one", n) for n in args.sizes]
     print("  ".join(rows[0]))
     for row in rows:
         print("  ".join(f"{value!s:>{len(name)}s}" for name, value in row.items()))
+    restart = alone("one-killed", args.killed)
+    print(*(f"{name}: {value}" for name, value in restart.items()), sep="\n")
     args.out.mkdir(parents=True, exist_ok=True)
     note = f"one thread; {FRAMES} frames of 112x112 at {FPS:g} Hz per video; wall time"
-    text = json.dumps({**where(), "note": note, "rows": rows}, indent=2)
+    text = json.dumps({**where(), "note": note, "rows": rows, "killed": restart}, indent=2)
     (args.out / "export.json").write_text(text + "\n")
 
 

@@ -335,6 +335,18 @@ def test_parts_are_whole_hearts_or_pieces_of_one(n: int, per_anatomy: int, batch
         assert len(shared) == 1 or len(mine) == 1
 
 
+@pytest.mark.parametrize("batch", [2, 5])
+def test_a_heart_in_pieces_is_one_heart(tmp_path: Path, batch: int) -> None:
+    """Each piece draws the heart again, and tells of the same rejections."""
+    plan = DatasetPlan(n=15, batch=15, per_anatomy=5)
+    whole = make(engine(0.18), plan, tmp_path / "whole", disc_mask)
+    cut = make(engine(0.18), replace(plan, batch=batch), tmp_path / "cut", disc_mask)
+    assert (whole.root / "rejections.csv").read_text().count("\n") > 1
+    one, other = contents(whole.root), contents(cut.root)
+    assert one.pop("dataset.json") != other.pop("dataset.json")  # which holds the plan
+    assert one == other
+
+
 def test_the_hash_of_weights_follows_every_number() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     first = digest({"net": net})

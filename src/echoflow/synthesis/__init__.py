@@ -7,7 +7,8 @@ how the filter judged; manifest.parquet has the same rows with types, rejections
 that were thrown away, Masks the masks the anatomies were asked to follow, README.md the card.
 
 Everything about sample i follows from (plan.seed, i) alone. A larger `n` appends samples, another
-`batch` changes nothing, and a rejection in one sample does not disturb the next.
+`batch` changes nothing, and a rejection in one sample does not disturb the next. A run that was
+stopped goes on behind what is finished, and several processes can share a dataset; see `parts`.
 """
 
 from echoflow.synthesis.dataset import Progress, synthesise
