@@ -26,7 +26,7 @@ from metric_oracles import (  # noqa: E402  # pyright: ignore[reportMissingImpor
     Oracle,
 )
 
-PACKAGES = {"sklearn": "scikit-learn", "skimage": "scikit-image", "ot": "POT"}
+PACKAGES: dict[str, str] = {"sklearn": "scikit-learn", "skimage": "scikit-image", "ot": "POT"}
 
 
 def measured(oracle: Oracle) -> dict[str, object]:
@@ -34,7 +34,8 @@ def measured(oracle: Oracle) -> dict[str, object]:
     pairs = [(np.atleast_1d(ours), np.atleast_1d(theirs)) for ours, theirs in oracle.pairs()]
     ours, theirs = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
     gap = np.abs(ours - theirs)
-    package = PACKAGES.get(oracle.library, oracle.library)
+    library = str(oracle.library)
+    package = PACKAGES.get(library, library)
     return {
         "metric": oracle.metric,
         "library": package,

@@ -41,7 +41,6 @@ for verb in (
     generation.quickstart,
     generation.synthesise,
     generation.animate,
-    evaluation.evaluate,
     phantom.phantom,
     encode.encode,
     training.train,
@@ -50,6 +49,7 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
+app.add_typer(evaluation.evaluate, name="evaluate")
 app.add_typer(data.data, name="data")
 app.add_typer(runs.runs, name="runs")
 
