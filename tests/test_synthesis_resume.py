@@ -305,17 +305,31 @@ def test_a_target_that_was_taken_meanwhile_is_left_alone(tmp_path: Path) -> None
     assert len(synthesise(out, lambda done, total: None).records) == 11
 
 
-def test_killed_between_the_name_and_the_cleaning(tmp_path: Path, monkeypatch) -> None:
+def test_killed_between_the_name_and_the_cleaning(
+    undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr(parts, "remove", lambda work: None)
-    synthesise(out)
-    monkeypatch.undo()
-    assert (tmp_path / ".out.part").is_dir()
+
+    def unclean() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(parts, "remove", lambda work: None)
+            synthesise(out)
+        assert (tmp_path / ".out.part").is_dir()
+
+    unclean()
     again = synthesise(out, lambda done, total: pytest.fail("worked"))
     assert len(again.records) == 11
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with pytest.raises(InputError, match="not empty"):
         synthesise(out)
+    shutil.rmtree(out)
+    unclean()
+    with pytest.raises(InputError, match="not empty"):
+        synthesise(out, plan=replace(PLAN, n=2))
+    shutil.rmtree(out)  # by somebody who wants it made again
+    synthesise(out)
+    assert contents(out) == undisturbed
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 # ---- parts and fingerprints ---------------------------------------------------------------------

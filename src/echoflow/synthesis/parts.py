@@ -89,6 +89,8 @@ def begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> None:
     work = hidden(target)
     with suppress(OSError):  # only an empty one, the last that a removal leaves
         work.rmdir()
+    if _is_spent(work) and not target.exists():  # somebody has removed the finished dataset
+        remove(work)
     if not is_published(work, target):
         refuse_taken(target, shown)
     begun = _plan(work, shown, plan)
@@ -164,7 +166,12 @@ def give_name(work: Path, target: Path) -> None:
 
 def is_published(work: Path, target: Path) -> bool:
     """Whether the target is the dataset that grew here, and only the hidden folder was left."""
-    return (work / CHECKED).is_file() and not (work / WHOLE).exists() and target.is_dir()
+    return _is_spent(work) and target.is_dir()
+
+
+def _is_spent(work: Path) -> bool:
+    """Whether the dataset has left for its name; before that, it is here."""
+    return (work / CHECKED).is_file() and not (work / WHOLE).exists()
 
 
 def remove(work: Path) -> None:
