@@ -19,7 +19,7 @@ def test_the_cavity_is_found_through_the_beat(view: View, least: float) -> None:
         areas = made.truth.mask.sum(axis=(1, 2))
         lags.append(areas[end_systole(found)] / areas.min())
     assert np.mean(scores) > least
-    assert np.median(lags) < 1.25  # the frame found is nearly the smallest one
+    assert np.median(lags) < 1.3  # the frame found is nearly the smallest one
 
 
 def test_a_picture_without_a_cavity_gives_an_empty_or_small_mask() -> None:
