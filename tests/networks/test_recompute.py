@@ -17,6 +17,7 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import ReIdConfig
 from echoflow.networks.recompute import recompute
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.types import InputError
 
 ST, DOWN = "SpatioTemporal", "DownBlock"
@@ -46,6 +47,7 @@ VIDEO: dict[str, Any] = {
         down_block_types=(f"CrossAttn{DOWN}{ST}", f"{DOWN}{ST}"),
         up_block_types=(f"UpBlock{ST}", f"CrossAttnUpBlock{ST}"),
     ),
+    "UNet3D": UNet3DConfig(2, 8, 4, 8, (1, 2), (1, 1), (False, True), heads=2, head=8, groups=4),
 }
 CONFIGS = {**IMAGE, **VIDEO, "A-VAE": AVAEConfig(2, (8, 16), 1, 4, True, 1)}
 

@@ -14,6 +14,7 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.types import InputError
 
 TINY: dict[str, zoo.Config] = {
@@ -24,6 +25,7 @@ TINY: dict[str, zoo.Config] = {
     "FMvTv1": FMvTv1Config(2, (8, 12), 4, (2, 4, 4), 16, 1, 2),
     "UNet": UNetConfig(2, 8, (8, 8, 8, 8), head=4, groups=4),
     "STUNet": STUNetConfig(2, (8, 8), 3, (32, 32, 32, 32), (2, 2, 4, 4)),
+    "UNet3D": UNet3DConfig(1, 8, 2, 8, (1, 2), (1, 1), (False, True), lowres=True, groups=4),
     "ReId": ReIdConfig(2, 8, 1),
     "ReId18": ReId18Config(2, 8, 8),
     "EFRegressor": EFRegressorConfig((8, 16), 16, 8),
@@ -64,8 +66,9 @@ def test_names() -> None:
     others = ["A-VAE-4f8", "A-VAE-4f4", "A-VAE-16f8", "STUNet-S-16f8", "STUNet-S-4f4"]
     judges = ["ReId-4f8", "ReId-4f4", "ReId-16f8", "EF-R2+1D", "LV-DeepLabV3"]
     nano = [f"{family}-nano" for family in ("A-VAE", "FMiT", "FMvT", "ReId", "EF", "LV")]
+    cascades = ["1SCM-1", "2SCM-1", "2SCM-2", "4SCM-1", "4SCM-2", "4SCM-3", "4SCM-4"]
     styles = [*transformers, *(f"{name}-v2" for name in transformers)]
-    assert {*styles, *unets, *others, *judges, *nano} <= set(zoo.ROWS)
+    assert {*styles, *unets, *others, *judges, *cascades, *nano} <= set(zoo.ROWS)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdCo
 from echoflow.networks.rows import Config, cells_of
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.networks.zoo import build, config_of
 
 SIDE = 112  # pixels of the videos
@@ -103,6 +104,9 @@ def _forward(net: nn.Module, config: Config, cells: int) -> None:
         case FMvTConfig() | STUNetConfig():
             clip = _empty(config.channels, config.frames, *_sides(config.size or cells))
             net(clip, _empty(), Condition())
+        case UNet3DConfig():
+            video = _empty(config.channels, config.frames, config.size, config.size)
+            net(video, _empty(), _stage_condition(config, video))
         case FMvTv1Config():
             _full(cast(FMvTv1, net), _empty(config.channels, config.frames, *config.size))
 
@@ -111,6 +115,12 @@ def _full(net: FMvTv1, clip: Tensor) -> None:
     """The released form: the anatomy on every frame, and the EF asked by every token."""
     still = replace(net.still_of(clip, None), tokens=net.token(_empty(1, net.config.token_width)))
     net.velocity(clip, net.modulation(_empty(), still), still)
+
+
+def _stage_condition(config: UNet3DConfig, video: Tensor) -> Condition:
+    """What a stage of a cascade cannot do without."""
+    lowres, level = (video, _empty()) if config.lowres else (None, None)
+    return Condition(ef=_empty(), frame=video[:, :, 0], lowres=lowres, lowres_noise=level)
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What EchoFlow (Reynaud et al. 2025) prints about its networks, beside what they are.
+"""What EchoFlow (Reynaud et al. 2025) prints about networks, beside what they are.
 
 Table 2 holds the image models, table 3 the video models: parameters in millions, and 1e9
 multiply-adds, which the paper calls FLOPs. They are fvcore's, to which fused attention is
@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoflow.networks.counting import Cost, cost
+import torch
+
+from echoflow.networks.counting import Cost, cost, parameters
+from echoflow.networks.rows import CASCADES
+from echoflow.networks.zoo import build
 
 TOLERANCE = 0.01  # of a printed value, which has two to five digits
 
@@ -82,13 +86,16 @@ PAPER: dict[str, Printed] = {
     "FMvT-S/2-4f4": _fmvt(430.31),
 }
 
+IN_ALL = {"4SCM": 95.0}
+"""Parameters of all stages of a cascade, from table 3, where EchoDiffusion is compared with."""
+
 
 def line(name: str) -> Line:
     """The network called `name`, measured, with what the paper prints about it."""
     found, printed = cost(name), PAPER.get(name)
     macs = (found.macs / 1e9, found.linear / 1e9)
     if printed is None:
-        return Line(name, found.parameters / 1e6, *macs)
+        return Line(name, found.parameters / 1e6, *macs, remark=_cascade(name))
     parameters, counted = found.parameters / 1e6, found.fvcore(printed.attention) / 1e9
     return Line(
         name,
@@ -101,6 +108,20 @@ def line(name: str) -> Line:
         paper_macs=printed.macs,
         macs_ratio=counted / printed.macs,
         remark=_remark(found, printed),
+    )
+
+
+def _cascade(name: str) -> str:
+    """The sum over the stages of a cascade, beside its last one; what is printed is that sum."""
+    cascade, _, stage = name.partition("-")
+    stages = CASCADES.get(cascade, ())
+    if len(stages) < 2 or stage != str(len(stages)):
+        return ""
+    with torch.device("meta"):
+        total = sum(parameters(build(config)) for config in stages) / 1e6
+    printed = IN_ALL.get(cascade)
+    return f"{cascade} in all: {total:.1f} M" + (
+        f"; table 3 prints {printed:.0f} M" if printed else ""
     )
 
 

@@ -13,11 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from echoflow.types import InputError
 
-# of the transformers, of the UNets, and of an A-VAE
+# of the transformers, of the UNets, of an A-VAE, and of the pixel-space UNets
 BLOCKS = re.compile(
     r"blocks\.\d+"
     r"|unet\.(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
     r"|(en|de)coder\.(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
+    r"|start|last|stem_time|((downs|ups)\.\d+|middle)\.(first|last|blocks\.\d+|time|everywhere)"
 )
 
 

@@ -2,13 +2,14 @@
 
 FMiT and UNet make anatomies, FMvT and STUNet animate one, in the latent space of an A-VAE such as
 `4f4`: 4 channels, a cell for every 4 pixels. Without a suffix a name is the released architecture;
-`-v2` is our own style of the transformers, and `nano` rows are the embedded bundle's.
+`-v2` is our own style of the transformers, and `nano` rows are the embedded bundle's. `2SCM-1` is
+the first stage of EchoDiffusion's cascade of two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from echoflow.networks.avae import AVAEConfig
@@ -17,6 +18,7 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d import UNet3DConfig
 
 Config = (
     AVAEConfig
@@ -32,6 +34,7 @@ Config = (
     | R2Plus1DConfig
     | LVSegmenterConfig
     | DeepLabConfig
+    | UNet3DConfig
 )
 
 
@@ -73,6 +76,17 @@ NANO: dict[str, Config] = {
     "EF-nano": EFRegressorConfig(),
     "LV-nano": LVSegmenterConfig(),
 }
+BASE = UNet3DConfig(size=56, frames=16)
+UPSAMPLER = replace(BASE, lowres=True, memory_saving=True)
+SHARPENER = UNet3DConfig(
+    size=112, frames=64, cross=(False, False, False), middle_attention=False, lowres=True
+)
+CASCADES: dict[str, tuple[UNet3DConfig, ...]] = {
+    "1SCM": (replace(BASE, size=112, middle_attention=False),),
+    "2SCM": (BASE, replace(UPSAMPLER, size=112, frames=64)),
+    "4SCM": (BASE, replace(UPSAMPLER, frames=32), replace(UPSAMPLER, frames=64), SHARPENER),
+}
+"""The stages of EchoDiffusion, as published: 8 frames per second grow to 32, 56 pixels to 112."""
 JUDGES: dict[str, Config] = {"EF-R2+1D": R2Plus1DConfig(), "LV-DeepLabV3": DeepLabConfig()}
 
 
@@ -101,7 +115,19 @@ def _transformers() -> Iterator[tuple[str, Config]]:
                 yield form.format(f"{size}/{p}-{name}"), config
 
 
-ROWS: dict[str, Config] = {**dict(_convolutional()), **JUDGES, **dict(_transformers()), **NANO}
+def _cascades() -> Iterator[tuple[str, Config]]:
+    for name, stages in CASCADES.items():
+        for i, config in enumerate(stages, start=1):
+            yield f"{name}-{i}", config
+
+
+ROWS: dict[str, Config] = {
+    **dict(_convolutional()),
+    **JUDGES,
+    **dict(_transformers()),
+    **dict(_cascades()),
+    **NANO,
+}
 
 
 def cells_of(name: str) -> int:
