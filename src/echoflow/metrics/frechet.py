@@ -111,12 +111,18 @@ class Frechet:
     notes: tuple[str, ...] = ()
 
 
-def frechet(a: Statistics, b: Statistics, kind: Covariance = "sample", seed: int = 0) -> Frechet:
+def frechet(
+    a: Statistics,
+    b: Statistics,
+    kind: Covariance = "sample",
+    seed: int = 0,
+    chance_of: bool = True,
+) -> Frechet:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), as published: squared, not its root.
 
     With C = F F^T the last trace is the sum of the singular values of F_a^T F_b: real and right
     also where the covariances are singular. A set with no more samples than features gets a note
-    with the distance that chance alone would give (`chance`).
+    with the distance that chance alone would give (`chance`), unless `chance_of` is off.
     """
     if len(a.mean) != len(b.mean):
         raise InputError(
@@ -128,7 +134,7 @@ def frechet(a: Statistics, b: Statistics, kind: Covariance = "sample", seed: int
     covariances = _bures(_factor(cov_a), _factor(cov_b))
     dims = len(a.mean)
     notes: tuple[str, ...] = ()
-    if min(a.n, b.n) <= dims:
+    if chance_of and min(a.n, b.n) <= dims:
         floor = chance(a.merged(b), a.n, b.n, kind, seed)
         notes = (
             f"{a.n} and {b.n} samples are too few for {dims} features: two sets of these sizes "

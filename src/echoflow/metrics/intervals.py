@@ -17,6 +17,7 @@ from echoflow.types import InputError
 
 Interval = tuple[float, float]
 Indices = NDArray[np.intp]
+Values = NDArray[np.float64]
 
 
 def bootstrapped(
@@ -43,16 +44,52 @@ def jackknifed(
 ) -> Interval:
     """Interval of a statistic of `n` items about its value, from leaving out one block each time.
 
-    Standard error of the delete-one-block jackknife (Efron and Tibshirani 1993, 11.5) times
-    Student's t of `blocks` - 1 degrees of freedom. It knows nothing of the statistic's own bias.
+    Standard error of the jackknife times Student's t of `blocks` - 1 degrees of freedom. It knows
+    nothing of the statistic's own bias.
     """
+    error = _error(statistic, n, blocks, np.random.default_rng(seed))
+    return _about(statistic(np.arange(n)), error, min(blocks, n), level)
+
+
+def two_sample(
+    statistic: Callable[[Values, Values], float],
+    a: Values,
+    b: Values,
+    rows: tuple[int, int] = (1, 1),
+    blocks: int = 10,
+    seed: int = 0,
+    level: float = 90.0,
+) -> Interval:
+    """Interval of a statistic of two independent sets (n, d) and (m, d), by jackknife of either.
+
+    `rows` are the consecutive rows that belong together in either set (the frames of a video):
+    they are left out together. The two squared errors add up.
+    """
+    rng = np.random.default_rng(seed)
+    first = _error(lambda kept: statistic(_of(a, kept, rows[0]), b), len(a) // rows[0], blocks, rng)
+    second = _error(
+        lambda kept: statistic(a, _of(b, kept, rows[1])), len(b) // rows[1], blocks, rng
+    )
+    fewest = min(blocks, len(a) // rows[0], len(b) // rows[1])
+    return _about(statistic(a, b), float(np.hypot(first, second)), fewest, level)
+
+
+def _error(
+    statistic: Callable[[Indices], float], n: int, blocks: int, rng: np.random.Generator
+) -> float:
+    """Standard error by the delete-one-block jackknife (Efron and Tibshirani 1993, 11.5)."""
     if n < 2:
         raise InputError(f"an interval needs at least 2 items; got {n}.")
-    parts = np.array_split(np.random.default_rng(seed).permutation(n), min(blocks, n))
-    everything = np.arange(n)
-    left = np.array([statistic(np.delete(everything, part)) for part in parts])
-    count = len(parts)
-    error = float(np.sqrt((count - 1) / count * np.sum((left - left.mean()) ** 2)))
-    value = statistic(everything)
-    reach = float(student.ppf(0.5 + level / 200.0, count - 1)) * error
+    parts = np.array_split(rng.permutation(n), min(blocks, n))
+    left = np.array([statistic(np.delete(np.arange(n), part)) for part in parts])
+    return float(np.sqrt((len(parts) - 1) / len(parts) * np.sum((left - left.mean()) ** 2)))
+
+
+def _about(value: float, error: float, blocks: int, level: float) -> Interval:
+    reach = float(student.ppf(0.5 + level / 200.0, blocks - 1)) * error
     return value - reach, value + reach
+
+
+def _of(values: Values, kept: Indices, rows: int) -> Values:
+    """The rows (n, d) of the items kept, `rows` consecutive ones for each."""
+    return values[(kept[:, None] * rows + np.arange(rows)).ravel()]

@@ -20,13 +20,17 @@ from echoflow.types import InputError
 
 @dataclass(frozen=True)
 class Report:
-    """Measured `metrics` of `n` items; see the module's first lines for the rest."""
+    """Measured `metrics` of `n` items; see the module's first lines for the rest.
+
+    `notes` are sentences that must be read with the numbers, such as a bias that follows from n.
+    """
 
     name: str
     metrics: Mapping[str, float]
     n: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The report as JSON; not-a-number and infinity are written as null."""
@@ -41,7 +45,8 @@ class Report:
             metrics = {
                 k: float("nan") if v is None else float(v) for k, v in data["metrics"].items()
             }
-            return cls(**{**data, "metrics": metrics})
+            notes = tuple(map(str, data.get("notes", ())))
+            return cls(**{**data, "metrics": metrics, "notes": notes})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 "this is not a report's JSON; give a file that evaluate wrote."
