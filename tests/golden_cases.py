@@ -13,7 +13,7 @@ from closed_forms import GOLDEN, golden
 from torch import Tensor, nn
 
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-TABLES = ("pos_embed", "pos_embed_temporal")
+TABLES = ("pos_embed", "pos_embed_temporal", "freqs")
 
 
 def manifest(name: str) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from echoflow.networks.heads import ReIdConfig
 from echoflow.networks.recompute import recompute
 from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.networks.unet3d import UNet3DConfig
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.types import InputError
 
 ST, DOWN = "SpatioTemporal", "DownBlock"
@@ -47,6 +48,7 @@ VIDEO: dict[str, Any] = {
         down_block_types=(f"CrossAttn{DOWN}{ST}", f"{DOWN}{ST}"),
         up_block_types=(f"UpBlock{ST}", f"CrossAttnUpBlock{ST}"),
     ),
+    "LabelUNet3D": LabelUNet3DConfig(2, 8, 4, 8, (1, 2), 2, 2, 8, 4, 3),
     "UNet3D": UNet3DConfig(2, 8, 4, 8, (1, 2), (1, 1), (False, True), heads=2, head=8, groups=4),
 }
 CONFIGS = {**IMAGE, **VIDEO, "A-VAE": AVAEConfig(2, (8, 16), 1, 4, True, 1)}
@@ -70,6 +72,8 @@ def asked(name: str, net: Any) -> Callable[[], Tensor]:
     mask = (torch.rand(2, 1, 8, 8, generator=rng) > 0.5).float()
     frame = torch.randn(2, 2, 8, 8, generator=rng)
     image, video = Condition(view=view, mask=mask), Condition(ef=ef, frame=frame)
+    if name == "LabelUNet3D":
+        return lambda: net(x, t, Condition(mask=mask))
     return lambda: net(x, t, video if name in VIDEO else image)
 
 

@@ -15,6 +15,7 @@ from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdCo
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.networks.unet3d import UNet3DConfig
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.types import InputError
 
 TINY: dict[str, zoo.Config] = {
@@ -26,6 +27,7 @@ TINY: dict[str, zoo.Config] = {
     "UNet": UNetConfig(2, 8, (8, 8, 8, 8), head=4, groups=4),
     "STUNet": STUNetConfig(2, (8, 8), 3, (32, 32, 32, 32), (2, 2, 4, 4)),
     "UNet3D": UNet3DConfig(1, 8, 2, 8, (1, 2), (1, 1), (False, True), lowres=True, groups=4),
+    "LabelUNet3D": LabelUNet3DConfig(1, 8, 2, 8, (1, 2), 3, 2, 8, 4, 3),
     "ReId": ReIdConfig(2, 8, 1),
     "ReId18": ReId18Config(2, 8, 8),
     "EFRegressor": EFRegressorConfig((8, 16), 16, 8),
@@ -66,7 +68,7 @@ def test_names() -> None:
     others = ["A-VAE-4f8", "A-VAE-4f4", "A-VAE-16f8", "STUNet-S-16f8", "STUNet-S-4f4"]
     judges = ["ReId-4f8", "ReId-4f4", "ReId-16f8", "EF-R2+1D", "LV-DeepLabV3"]
     nano = [f"{family}-nano" for family in ("A-VAE", "FMiT", "FMvT", "ReId", "EF", "LV")]
-    cascades = ["1SCM-1", "2SCM-1", "2SCM-2", "4SCM-1", "4SCM-2", "4SCM-3", "4SCM-4"]
+    cascades = ["1SCM-1", "2SCM-1", "2SCM-2", "4SCM-1", "4SCM-2", "4SCM-3", "4SCM-4", "Free-Echo"]
     styles = [*transformers, *(f"{name}-v2" for name in transformers)]
     assert {*styles, *unets, *others, *judges, *cascades, *nano} <= set(zoo.ROWS)
 

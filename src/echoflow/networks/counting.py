@@ -27,6 +27,7 @@ from echoflow.networks.rows import Config, cells_of
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.networks.unet3d import UNet3DConfig
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.networks.zoo import build, config_of
 
 SIDE = 112  # pixels of the videos
@@ -107,6 +108,9 @@ def _forward(net: nn.Module, config: Config, cells: int) -> None:
         case UNet3DConfig():
             video = _empty(config.channels, config.frames, config.size, config.size)
             net(video, _empty(), _stage_condition(config, video))
+        case LabelUNet3DConfig():
+            video = _empty(config.channels, config.frames, config.size, config.size)
+            net(video, _empty(), Condition())
         case FMvTv1Config():
             _full(cast(FMvTv1, net), _empty(config.channels, config.frames, *config.size))
 

@@ -18,7 +18,8 @@ BLOCKS = re.compile(
     r"blocks\.\d+"
     r"|unet\.(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
     r"|(en|de)coder\.(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
-    r"|start|last|stem_time|((downs|ups)\.\d+|middle)\.(first|last|blocks\.\d+|time|everywhere)"
+    r"|start|last|stem_time"
+    r"|((downs|ups)\.\d+|middle)\.(first|last|blocks\.\d+|block\d|time|everywhere|space)"
 )
 
 

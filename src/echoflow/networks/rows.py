@@ -19,6 +19,7 @@ from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdCo
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
 from echoflow.networks.unet3d import UNet3DConfig
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 
 Config = (
     AVAEConfig
@@ -35,6 +36,7 @@ Config = (
     | LVSegmenterConfig
     | DeepLabConfig
     | UNet3DConfig
+    | LabelUNet3DConfig
 )
 
 
@@ -126,6 +128,7 @@ ROWS: dict[str, Config] = {
     **JUDGES,
     **dict(_transformers()),
     **dict(_cascades()),
+    "Free-Echo": LabelUNet3DConfig(),
     **NANO,
 }
 

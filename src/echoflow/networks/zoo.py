@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from echoflow.files import atomic_file
-from echoflow.networks import dit, dit_v1, heads, trunks, unet, unet3d, weights
+from echoflow.networks import dit, dit_v1, heads, trunks, unet, unet3d, unet3d_labels, weights
 from echoflow.networks.avae import AVAEConfig, build_avae, from_fields
 from echoflow.networks.rows import ROWS, Config
 from echoflow.types import InputError, choose
@@ -36,6 +36,7 @@ CLASSES: dict[str, tuple[type, type]] = {
     "UNet": (unet.UNetConfig, unet.UNet),
     "STUNet": (unet.STUNetConfig, unet.STUNet),
     "UNet3D": (unet3d.UNet3DConfig, unet3d.UNet3D),
+    "LabelUNet3D": (unet3d_labels.LabelUNet3DConfig, unet3d_labels.LabelUNet3D),
     "ReId": (heads.ReIdConfig, heads.ReId),
     "ReId18": (trunks.ReId18Config, trunks.ReId18),
     "EFRegressor": (heads.EFRegressorConfig, heads.EFRegressor),

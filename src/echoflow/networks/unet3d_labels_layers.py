@@ -1,0 +1,160 @@
+"""Building blocks of the video UNet of Free-Echo. Features are (b, c, t, h, w)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+BUCKETS, FARTHEST = 32, 32  # of the bias of distances between frames
+PERIOD = 10_000.0
+
+
+class Block(nn.Module):
+    """Residual block of each frame; the noise scales and shifts its first half."""
+
+    def __init__(self, into: int, out: int, groups: int, hidden: int | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(into, out, (1, 3, 3), padding=(0, 1, 1))
+        self.norm1 = nn.GroupNorm(groups, out)
+        self.conv2 = nn.Conv3d(out, out, (1, 3, 3), padding=(0, 1, 1))
+        self.norm2 = nn.GroupNorm(groups, out)
+        self.ada = nn.Linear(hidden, 2 * out) if hidden else None
+        self.skip = nn.Conv3d(into, out, 1) if into != out else nn.Identity()
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        y = self.norm1(self.conv1(x))
+        if self.ada is not None and c is not None:
+            scale, shift = self.ada(F.silu(c))[..., None, None, None].chunk(2, dim=1)
+            y = y * (1 + scale) + shift
+        return F.silu(self.norm2(self.conv2(F.silu(y)))) + self.skip(x)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over channels, with a gain and no bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, width, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = rearrange(x, "b c t h w -> b t h w c")
+        y = F.layer_norm(y, y.shape[-1:], self.gain.flatten(), eps=1e-5)
+        return rearrange(y, "b t h w c -> b c t h w")
+
+
+class LinearAttention(nn.Module):
+    """Attention within a frame at a cost linear in its pixels (Shen et al. 2021)."""
+
+    def __init__(self, width: int, heads: int, head: int) -> None:
+        super().__init__()
+        self.heads, self.head = heads, head
+        self.norm = ChannelNorm(width)
+        self.qkv = nn.Conv2d(width, 3 * heads * head, 1, bias=False)
+        self.out = nn.Conv2d(heads * head, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, _, h, w = x.shape
+        y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b t) c h w"))
+        q, k, v = rearrange(y, "n (three g d) h w -> three n g d (h w)", three=3, g=self.heads)
+        q, k = q.softmax(dim=-2) * self.head**-0.5, k.softmax(dim=-1)
+        z = torch.matmul(torch.matmul(v, k.mT), q)
+        z = self.out(rearrange(z, "n g d (h w) -> n (g d) h w", h=h, w=w))
+        return x + rearrange(z, "(b t) c h w -> b c t h w", b=b)
+
+
+class WithinFrame(nn.Module):
+    """Attention of all pixels of a frame to each other."""
+
+    def __init__(self, width: int, heads: int, head: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = ChannelNorm(width)
+        self.qkv = nn.Linear(width, 3 * heads * head, bias=False)
+        self.out = nn.Linear(heads * head, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, _, h, w = x.shape
+        y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b t) (h w) c"))
+        q, k, v = rearrange(y, "n s (three g d) -> three n g s d", three=3, g=self.heads)
+        z = rearrange(F.scaled_dot_product_attention(q, k, v), "n g s d -> n s (g d)")
+        return x + rearrange(self.out(z), "(b t) (h w) c -> b c t h w", b=b, h=h, w=w)
+
+
+class AlongTime(nn.Module):
+    """Attention of each pixel along its frames, both ways, with rotary positions and a bias."""
+
+    def __init__(self, width: int, heads: int, head: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = ChannelNorm(width)
+        self.qkv = nn.Linear(width, 3 * heads * head, bias=False)
+        self.out = nn.Linear(heads * head, width, bias=False)
+        self.rates: Tensor
+        self.register_buffer("rates", _rates(min(32, head)))
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        b, _, t, h, w = x.shape
+        y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b h w) t c"))
+        q, k, v = rearrange(y, "n t (three g d) -> three n g t d", three=3, g=self.heads)
+        angles = torch.arange(t, device=x.device)[:, None] * self.rates.float()
+        q, k = _rotated(q, angles), _rotated(k, angles)
+        z = F.scaled_dot_product_attention(q, k, v, bias[None].to(q.dtype))
+        z = self.out(rearrange(z, "n g t d -> n t (g d)"))
+        return x + rearrange(z, "(b h w) t c -> b c t h w", b=b, h=h, w=w)
+
+
+class DistanceTable(nn.Module):
+    """What a distance between frames adds to the products of each head: 16 buckets either way."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(BUCKETS, heads)
+
+    def forward(self, frames: int) -> Tensor:
+        """(heads, frames, frames)."""
+        at = torch.arange(frames, device=self.table.weight.device)
+        return rearrange(self.table(_bucket(at - at[:, None])), "i j g -> g i j")
+
+
+def shrink(width: int) -> nn.Module:
+    """Half the sides."""
+    return nn.Conv3d(width, width, (1, 4, 4), (1, 2, 2), (0, 1, 1))
+
+
+def grow(width: int) -> nn.Module:
+    """Twice the sides."""
+    return nn.ConvTranspose3d(width, width, (1, 4, 4), (1, 2, 2), (0, 1, 1))
+
+
+def _rates(width: int) -> Tensor:
+    return PERIOD ** -(torch.arange(0, width, 2) / width)
+
+
+def _rotated(x: Tensor, angles: Tensor) -> Tensor:
+    """Neighbouring channels of x (n, g, t, d) as pairs, turned by `angles` (t, pairs)."""
+    width = 2 * angles.shape[1]
+    a, b = x[..., :width:2], x[..., 1:width:2]
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    turned = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+    return torch.cat([turned, x[..., width:]], dim=-1)
+
+
+def _bucket(distance: Tensor) -> Tensor:
+    """Key minus query in frames to a row of the table (T5): near ones exactly, far ones by log."""
+    half, exact = BUCKETS // 2, BUCKETS // 4
+    n = distance.abs()
+    ratio = torch.log(n.clamp(min=1).float() / exact) / math.log(FARTHEST / exact)
+    far = (exact + (ratio * (half - exact)).long()).clamp(max=half - 1)
+    return torch.where(n < exact, n, far) + half * (distance > 0)
+
+
+def sinusoid(x: Tensor, width: int) -> Tensor:
+    """[sin | cos] of x (b,); the slowest rate is 1 / 10000, reached exactly."""
+    half = width // 2
+    rates = torch.exp(-math.log(PERIOD) / (half - 1) * torch.arange(half, device=x.device))
+    angle = x.float()[:, None] * rates
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
