@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class EFFeatures:
     net: EFRegressor | R2Plus1D
     trained_on: str
 
-    @cached_property
+    @property
     def identity(self) -> Identity:
         """The hash is of the weights in memory, in the order of their names."""
         digest = hashlib.sha256()

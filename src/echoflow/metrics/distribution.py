@@ -19,6 +19,12 @@ from echoflow.types import InputError
 Values = NDArray[np.float64]
 Distance = Callable[[Values, Values], float]
 
+BOUNDS = {
+    "mmd": (-np.inf, np.inf),
+    **dict.fromkeys(("precision", "recall", "coverage"), (0.0, 1.0)),
+}
+"""What a number can be, where that is not [0, infinity): an interval ends there."""
+
 
 def distribution(
     real: Features,
@@ -49,7 +55,8 @@ def distribution(
     per_video = (len(a) // real.videos, len(b) // generated.videos)
     for name, distance in distances.items():
         low, high = two_sample(distance, a, b, per_video, blocks, seed)
-        metrics |= {f"{name}_low": low, f"{name}_high": high}
+        floor, top = BOUNDS.get(name, (0.0, np.inf))
+        metrics |= {f"{name}_low": max(low, floor), f"{name}_high": min(high, top)}
     settings = {
         **real.settings,
         "extractor": real.extractor.name,

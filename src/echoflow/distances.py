@@ -1,0 +1,125 @@
+"""Two datasets on disk -> the distances of their videos in the eyes of one network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.sources import open_source
+from echoflow.data.video import read_gray
+from echoflow.judges import EFFeatures, Regressor
+from echoflow.metrics.distribution import distribution
+from echoflow.metrics.extractors import PUBLISHED, Scripted
+from echoflow.metrics.features import FeatureExtractor, Features, RandomFeatures, extracted
+from echoflow.metrics.frechet import Covariance
+from echoflow.metrics.report import Report, fingerprint
+from echoflow.types import InputError, Split, choose
+
+EXTRACTORS = ("ef", "random", *(name for name, row in PUBLISHED.items() if row.call))
+Progress = Callable[[int, int], None]
+
+
+def extractor(
+    name: str, weights: str | Path = "nano", folder: str | Path | None = None
+) -> FeatureExtractor:
+    """An extractor by name: `ef` is the EF regressor of `weights`, `random` a test of the program.
+
+    The others are published networks, looked for in `folder` and the usual places, never fetched.
+    """
+    choose(name, EXTRACTORS, "extractor")
+    if name == "random":
+        return RandomFeatures()
+    if name != "ef":
+        return Scripted(name, folder)
+    from echoflow.pipeline import load
+
+    regressor = load(weights).regressor
+    if not isinstance(regressor, Regressor):
+        raise InputError(f"{weights} has no EF regressor; give weights with one, or nano.")
+    return EFFeatures(regressor.net, str(weights))
+
+
+def distances(
+    generated: str | Path,
+    real: str | Path,
+    network: FeatureExtractor,
+    frames: int | None = None,
+    split: Split | None = None,
+    covariance: Covariance = "sample",
+    seed: int = 0,
+    tell: Progress = lambda done, total: None,
+) -> Report:
+    """Frechet distance and its kin of the first `frames` frames of all videos of two datasets.
+
+    Left out, `frames` are those that the EF regressor was trained on, or 16 for other networks.
+    Videos that are shorter or cannot be read are left out and counted in the notes. `split` takes
+    a part of the real dataset.
+    """
+    frames = _length(network) if frames is None else frames
+    ours, theirs = open_source(generated), open_source(real)
+    if split is not None:
+        theirs = replace(theirs, records=theirs.of(split))
+    total = len(ours.records) + len(theirs.records)
+    settings = {"clip": "first frames", "split": split.value if split else "all"}
+    fake, notes = _features(ours, network, frames, lambda done: tell(done, total))
+    truth, more = _features(theirs, network, frames, lambda n: tell(len(ours.records) + n, total))
+    report = distribution(truth, fake, covariance, seed=seed)
+    prints = {"dataset": _fingerprint(ours), "against": _fingerprint(theirs)}
+    return replace(
+        report,
+        settings={**report.settings, **settings},
+        fingerprints=prints,
+        notes=(*report.notes, *notes, *more),
+    )
+
+
+def _length(network: FeatureExtractor) -> int:
+    return network.net.config.frames if isinstance(network, EFFeatures) else 16
+
+
+def _features(
+    manifest: Manifest, network: FeatureExtractor, frames: int, tell: Callable[[int], None]
+) -> tuple[Features, tuple[str, ...]]:
+    """Features of a dataset, and a note on the videos left out of it."""
+    left: Counter[str] = Counter()
+    rates: set[float] = set()
+
+    def clips() -> Iterator[np.ndarray]:
+        for done, record in enumerate(manifest.records, 1):
+            try:
+                video, fps = read_gray(manifest.video(record))
+            except InputError:
+                left["unreadable"] += 1
+                continue
+            finally:
+                tell(done)
+            if len(video) < frames:
+                left[f"shorter than {frames} frames"] += 1
+                continue
+            rates.add(round(fps, 2))
+            yield video[:frames]
+
+    try:
+        found = extracted(network, clips())
+    except InputError as error:
+        raise InputError(f"{manifest.root}: {error}{_left_out(left)}") from error
+    known = {**found.settings, "fps": sorted(rates)}
+    count = f"{found.videos} of {len(manifest.records)} videos of {manifest.root.name} used."
+    notes = (count + _left_out(left),) if left else ()
+    return replace(found, settings=known), notes
+
+
+def _left_out(left: Counter[str]) -> str:
+    said = ", ".join(f"{count} {why}" for why, count in sorted(left.items()))
+    return f" Left out: {said}." if said else ""
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    """Of the table where there is one, else of the videos."""
+    table = manifest.root / FILE_LIST
+    return fingerprint(table if table.is_file() else manifest.root)

@@ -1,0 +1,70 @@
+"""Distances of two datasets on disk, from the command line too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoflow.cli import main
+from echoflow.data.video import write_video
+from echoflow.distances import distances, extractor
+from echoflow.metrics.features import RandomFeatures
+from echoflow.types import InputError
+
+
+def folder(root: Path, n: int, seed: int, light: int = 0, frames: int = 5) -> Path:
+    """A bare folder of `n` noisy videos."""
+    root.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(n):
+        video = rng.integers(light, light + 1 + rng.integers(40, 150), (frames, 32, 32), np.uint8)
+        write_video(root / f"v{i:02d}.avi", video, 16)
+    return root
+
+
+def test_brighter_videos_are_further_away(tmp_path: Path) -> None:
+    real = folder(tmp_path / "real", 12, 0)
+    near, far = folder(tmp_path / "near", 12, 1), folder(tmp_path / "far", 12, 2, light=80)
+    close, distant = (distances(x, real, RandomFeatures(), frames=4) for x in (near, far))
+    assert distant.metrics["fd"] > 3 * close.metrics["fd"]
+    assert distant.metrics["kid"] > close.metrics["kid"]
+    assert close.n == 12
+    wanted = {"frames": 4, "size": [32, 32], "fps": [16.0], "extractor": "random", "split": "all"}
+    assert wanted.items() <= dict(close.settings).items()
+    assert close.notes[0].startswith("features of a random network")
+    assert "12 and 12 samples are too few for 32 features" in close.notes[1]
+    assert distances(real, real, RandomFeatures(), frames=4).metrics["fd"] == pytest.approx(0)
+
+
+def test_videos_left_out_are_counted(tmp_path: Path) -> None:
+    real, made = folder(tmp_path / "real", 8, 0), folder(tmp_path / "made", 8, 1)
+    short = np.zeros((3, 32, 32), np.uint8)
+    write_video(made / "w.avi", short, 16)
+    report = distances(made, real, RandomFeatures(), frames=5)
+    assert report.n == 8
+    assert report.notes[-1] == "8 of 9 videos of made used. Left out: 1 shorter than 5 frames."
+    with pytest.raises(
+        InputError, match=r"no videos to take features of.* 8 shorter than 6 frames"
+    ):
+        distances(real, real, RandomFeatures(), frames=6)
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real, made = folder(tmp_path / "real", 8, 0), folder(tmp_path / "made", 8, 1)
+    words = ["evaluate", "distances", str(made), "--against", str(real), "--frames", "4"]
+    out = ["--out", str(tmp_path / "r")]
+    assert main([*words, "--extractor", "random", "--population", *out]) == 0
+    printed = capsys.readouterr().out
+    assert "| fd | " in printed
+    assert "Note: features of a random network" in printed
+    assert json.loads((tmp_path / "r.json").read_text())["settings"]["covariance"] == "population"
+    assert main([*words, "--extractor", "i3d", "--extractor-folder", str(tmp_path)]) == 2
+    assert "i3d_torchscript.pt (sha256 bec6519f66ea534e...;" in capsys.readouterr().err
+
+
+def test_unknown_extractor() -> None:
+    with pytest.raises(InputError, match="unknown extractor 'fid'"):
+        extractor("fid")
