@@ -4,7 +4,7 @@
 VENV ?= .venv
 OUT ?= quickstart
 JOBS ?= 2
-EXTRAS ?= dev,train,medical
+EXTRAS ?= dev,train,medical,metrics
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
