@@ -115,7 +115,10 @@ def test_too_few_samples_get_a_note_with_the_bias() -> None:
     a, b = Statistics.of(gaussian(10, 12)), Statistics.of(gaussian(40, 12))
     (note,) = frechet(a, b).notes
     assert "10 and 40 samples are too few for 12 features" in note
-    assert frechet(a, b).notes == frechet(a, b).notes
+    assert frechet(a, b).notes == (note,)
+    x = gaussian(50, 12, 1)
+    same = frechet(Statistics.of(x[:10]), Statistics.of(x[10:]))
+    assert float(same.notes[0].split()[-4]) == pytest.approx(same.value, rel=0.4)
 
 
 def test_refusals() -> None:

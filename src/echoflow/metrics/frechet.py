@@ -138,7 +138,7 @@ def frechet(
         floor = chance(a.merged(b), a.n, b.n, kind, seed)
         notes = (
             f"{a.n} and {b.n} samples are too few for {dims} features: two sets of these sizes "
-            f"from one Gaussian would already be about {floor:.4g} apart.",
+            f"from one Gaussian would already be {floor:.4g} apart, or more.",
         )
     return Frechet(means + covariances, means, covariances, notes)
 
@@ -149,7 +149,8 @@ def chance(
     """The Frechet distance of two sets of `n_a` and `n_b` samples of one and the same Gaussian.
 
     Simulated once with the covariance of `pooled`. What a perfect generator would score: the
-    distance falls with n only as 1 / n (Chong and Forsyth 2020), so a small set looks bad.
+    distance falls with n only as 1 / n (Chong and Forsyth 2020), so a small set looks bad. Rather
+    too low where `pooled` itself has few samples, for its spectrum is then wider than the truth's.
     """
     rng = np.random.default_rng(seed)
     scales = np.sqrt(_spectrum(pooled.covariance())[0])
