@@ -59,6 +59,7 @@ NANO: dict[Stage, Row] = {
             "engine.compile": True,
             "flow.frames": 32,
             "flow.anatomy": "first",
+            "flow.coarse": 1.0,
             "flow.shift": 3.0,
         },
     ),
