@@ -12,14 +12,14 @@ from echoflow.types import InputError, View
 @pytest.mark.parametrize(("view", "least"), [(View.A4C, 0.8), (View.PSAX, 0.87), (View.PLAX, 0.75)])
 def test_the_cavity_is_found_through_the_beat(view: View, least: float) -> None:
     scores, lags = [], []
-    for patient in (0, 1, 3):
+    for patient in range(5):
         made = PhantomPatient.sample(3, patient).render(view, 20, 16.0, phase=0.0)
         found = cavity(made.clip.video, made.truth.mask[0])
         scores.append(dice(found, made.truth.mask).mean())
         areas = made.truth.mask.sum(axis=(1, 2))
         lags.append(areas[end_systole(found)] / areas.min())
     assert np.mean(scores) > least
-    assert np.median(lags) < 1.3  # the frame found is nearly the smallest one
+    assert np.median(lags) < 1.25  # the frame found is nearly the smallest one
 
 
 def test_a_picture_without_a_cavity_gives_an_empty_or_small_mask() -> None:
