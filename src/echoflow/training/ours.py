@@ -49,7 +49,7 @@ NANO: dict[Stage, Row] = {
     "lvfm": (
         "FMvT-nano",
         {
-            "engine.steps": 12000,
+            "engine.steps": 9000,
             "engine.batch": 8,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
