@@ -94,8 +94,8 @@ def _waves(time: Values, period: float) -> Values:
 def _fit(time: Values, y: Values, period: float) -> tuple[Values, float]:
     """Least-squares weights of the waves, and the sum of squares that they leave."""
     waves = _waves(time, period)
-    weights = np.linalg.lstsq(waves, y, rcond=None)[0]
-    return np.asarray(weights), float(np.sum((y - waves @ weights) ** 2))
+    weights: Values = np.linalg.lstsq(waves, y, rcond=None)[0].astype(np.float64)
+    return weights, float(np.sum((y - waves @ weights) ** 2))
 
 
 def _shortest(periods: Values, left: Values, slack: float) -> float:
