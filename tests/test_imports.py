@@ -13,10 +13,10 @@ LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart"},
     {"synthesis", "evaluation", "distances", "freeecho"},
-    {"pipeline"},
+    {"pipeline", "cascade"},
     {"privacy", "judges", "interop", "training"},
     {"networks", "latents", "data"},
-    {"process", "sampling", "condition", "metrics"},
+    {"process", "fields", "sampling", "lowres", "condition", "metrics"},
     {"types", "files"},
 )
 LEVEL = {name: len(LAYERS) - i for i, names in enumerate(LAYERS) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from closed_forms import MEAN, PROCESSES, STD, gaussian, network
 from torch import Tensor
 
 from echoflow.condition import Condition, over
+from echoflow.fields import window_starts, windowed
 from echoflow.process import Process, RectifiedFlow, corrupt
 from echoflow.sampling import (
     STEPS,
@@ -20,8 +22,6 @@ from echoflow.sampling import (
     integrate,
     noise_like,
     sample,
-    window_starts,
-    windowed,
 )
 from echoflow.types import InputError
 
@@ -137,10 +137,25 @@ def test_longer_videos_are_sampled_in_windows(process: Process) -> None:
     torch.testing.assert_close(long, whole, rtol=1e-4, atol=1e-4)
 
 
-def test_windows_refuse_a_lowres_video() -> None:
-    cond, plan = Condition(lowres=torch.zeros(1, 1, 13, 2, 2)), SamplingPlan(overlap=2)
-    with pytest.raises(InputError, match="a lowres condition covers one window"):
-        sample(lambda x, t, cond: x, RectifiedFlow(), cond, (1, 13, 2, 2), [1], plan, frames=6)
+def test_a_window_sees_its_part_of_the_lowres_video() -> None:
+    """A network that answers with the low-resolution video alone, in windows as in one piece."""
+    video = torch.randn(1, 1, 13, 2, 2, generator=torch.Generator().manual_seed(0))
+    cond, plan = Condition(lowres=video), SamplingPlan(5, overlap=2)
+    net = lambda x, t, cond: (x - cond.lowres) / over(t, x)  # noqa: E731
+    for scale in (1.0, 3.0):
+        asked = replace(plan, scale=scale, negative=("ef",))
+        end = sample(net, RectifiedFlow(), cond, (1, 13, 2, 2), [1], asked, frames=6)
+        torch.testing.assert_close(end, video)
+
+
+def test_a_threshold_bounds_the_end() -> None:
+    wide = network(RectifiedFlow(), gaussian(RectifiedFlow(), mean=4.0))
+    free, bounded = (
+        sample(wide, RectifiedFlow(), Condition(), (50,), [1], SamplingPlan(8, threshold=q))
+        for q in (None, 1.0)
+    )
+    assert free.max() > 4
+    assert bounded.abs().max() <= 1 + 1e-6
 
 
 def test_plan_chooses_the_negative_branch() -> None:
@@ -169,6 +184,7 @@ def test_plan_chooses_the_negative_branch() -> None:
         (lambda: SamplingPlan(negative=("efs",)), "Did you mean ef?"),
         (lambda: SamplingPlan(negative_ef=0.1), "Multiply a fraction by 100"),
         (lambda: SamplingPlan(start_index=25), "start_index must be in [0, 24] for 25 steps"),
+        (lambda: SamplingPlan(threshold=95), "threshold must be a quantile in (0, 1]; got 95."),
         (lambda: SamplingPlan(overlap=-1), "overlap must be at least 0 frames; got -1."),
         (lambda: SamplingPlan(churn=Churn()), 'churn needs a one-step solver; use "heun"'),
         (lambda: Churn(amount=-1), "churn needs amount >= 0"),

@@ -13,19 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoflow.condition import Condition, over
+from echoflow.fields import guided, guided_at_once, window_starts, windowed
 from echoflow.process import Process, RectifiedFlow
 from echoflow.sampling import (
     STEPS,
     Churn,
     begin,
     churned,
-    guided,
-    guided_at_once,
     heun,
     integrate,
     noise_like,
-    window_starts,
-    windowed,
 )
 
 ORDERS = {"euler": 1, "heun": 2, "multistep": 2}

@@ -7,8 +7,9 @@ import torch
 from closed_forms import Counted, golden
 
 from echoflow.condition import over
+from echoflow.fields import guided, thresholded
 from echoflow.process import EDM, RectifiedFlow
-from echoflow.sampling import Churn, begin, churned, euler, guided, heun, integrate, thresholded
+from echoflow.sampling import Churn, begin, churned, euler, heun, integrate
 
 
 def test_golden_guided_euler_step() -> None:
@@ -30,6 +31,8 @@ def test_golden_dynamic_threshold() -> None:
     x = torch.zeros_like(x0_hat)
     v = thresholded(lambda x, t: (x - x0_hat) / over(t, x))(x, t)
     torch.testing.assert_close(x - 2 * v, data["dynamic_threshold.out"], **about["tolerance"])
+    v = thresholded(lambda x, t: (x - x0_hat) / over(t, x), None)(x, t)
+    torch.testing.assert_close(-2 * v, data["dynamic_threshold.static_out"], **about["tolerance"])
 
 
 def test_golden_churn_levels() -> None:

@@ -111,6 +111,10 @@ class Condition:
         """The samples at `index`, in that order, still with the axis b."""
         return replace(self, **{name: value[index] for name, value in self.present().items()})
 
+    def between(self, start: int, stop: int) -> Condition:
+        """What it says of the frames from `start` to before `stop`: a part of `lowres`."""
+        return self if self.lowres is None else replace(self, lowres=self.lowres[:, :, start:stop])
+
     def repeat(self, n: int) -> Condition:
         """Every sample `n` times in a row: a a b b."""
         present = self.present().items()

@@ -1,7 +1,7 @@
-"""From noise to data: fields, steps and the loop that joins them, for every process.
+"""From noise to data: steps and the loop that joins them, seeds and plans, for every process.
 
-A `Field` is dx/dt; `guided`, `windowed` and `thresholded` make fields from fields. A `Step` crosses
-one interval of the grid; `churned` makes a step from a step. `integrate` runs a step down a grid.
+A `Step` crosses one interval of the grid along a field; `churned` makes a step from a step.
+`integrate` runs a step down a grid. Guidance, windows and thresholds are in `fields`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from echoflow.condition import NULLS, Condition, over
+from echoflow.condition import NULLS, Condition
+from echoflow.fields import guided_at_once, thresholded, windowed_by
 from echoflow.process import Field, Network, Process
 from echoflow.types import InputError, check_ef, choose
 
@@ -27,100 +28,8 @@ Moved = tuple[Tensor, Past]
 Step = Callable[[Field, Tensor, float, float, Past], Moved]
 """(field, x at t, t, t_next, past) -> (x at t_next, new past). Pure: all memory is in `past`."""
 
-
-# ---- fields -------------------------------------------------------------------------------------
-
-
-def guided(cond: Field, negative: Field, scale: float) -> Field:
-    """Classifier-free guidance, v_neg + scale (v_cond - v_neg) (EchoFlow eq. 16-18).
-
-    Scale 0 is the negative field and 1 the conditional one, each exactly, with one call per step.
-    """
-    if scale == 0:
-        return negative
-    if scale == 1:
-        return cond
-
-    def field(x: Tensor, t: Tensor) -> Tensor:
-        v = negative(x, t)
-        return v + scale * (cond(x, t) - v)
-
-    return field
-
-
-def guided_at_once(
-    process: Process,
-    net: Network,
-    cond: Condition,
-    negative: Condition,
-    scale: float,
-    times: Sequence[float] = (),
-) -> Field:
-    """`guided`, with both branches in one call of the network on twice the batch.
-
-    What the network needs at `times` is computed at once.
-    """
-    if scale in (0, 1):
-        return process.field(net, cond if scale == 1 else negative, times)
-    both = process.field(net, Condition.cat([negative, cond]), times)
-
-    def field(x: Tensor, t: Tensor) -> Tensor:
-        v, v_cond = both(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
-        return v + scale * (v_cond - v)
-
-    return field
-
-
-def windowed(field: Field, frames: int, overlap: int) -> Field:
-    """A field of `frames` frames made to fit longer videos (b, c, t, h, w).
-
-    Windows are spread evenly and share at least `overlap` frames, over which one fades linearly
-    into the next: the weights of every frame sum to 1. A video of `frames` frames is one call.
-    """
-    if not 0 <= overlap < frames:
-        raise InputError(
-            f"overlap must be in [0, {frames - 1}] for {frames} frames; got {overlap}."
-        )
-
-    def wide(x: Tensor, t: Tensor) -> Tensor:
-        first, *rest = window_starts(x.shape[2], frames, overlap)
-        v = field(x[:, :, first : first + frames], t)
-        for start in rest:
-            v = _crossfade(v, field(x[:, :, start : start + frames], t), start)
-        return v
-
-    return wide
-
-
-def window_starts(length: int, frames: int, overlap: int) -> list[int]:
-    """First frames of the fewest windows that cover `length` and overlap enough, spread evenly."""
-    if length < frames:
-        raise InputError(f"the video has {length} frames; the model needs at least {frames}.")
-    last = length - frames
-    strides = math.ceil(last / (frames - overlap))
-    return [0, *(k * last // strides for k in range(1, strides + 1))]
-
-
-def _crossfade(left: Tensor, right: Tensor, start: int) -> Tensor:
-    """`right` laid over `left` from frame `start` on, faded in over the frames they share."""
-    shared = left.shape[2] - start
-    weight = torch.arange(1, shared + 1, device=left.device, dtype=left.dtype) / (shared + 1)
-    blend = torch.lerp(left[:, :, start:], right[:, :, :shared], weight.reshape(-1, 1, 1))
-    return torch.cat([left[:, :, :start], blend, right[:, :, shared:]], dim=2)
-
-
-def thresholded(field: Field, quantile: float = 0.95) -> Field:
-    """Dynamic thresholding of x0_hat (Saharia et al. 2022, sec. 2.3), as EchoDiffusion samples.
-
-    Each sample is clamped to +-q and divided by q: its `quantile` of |x0_hat|, but at least 1.
-    """
-
-    def tamed(x: Tensor, t: Tensor) -> Tensor:
-        x0 = x - over(t, x) * field(x, t)
-        q = over(x0.abs().flatten(1).quantile(quantile, dim=1).clamp(min=1), x0)
-        return (x - x0.clamp(-q, q) / q) / over(t, x)
-
-    return tamed
+Noise = Callable[[int], Tensor]
+"""Unit noise (b, ...): 0 is that of the start, 1 + k that of step k of the grid."""
 
 
 # ---- steps --------------------------------------------------------------------------------------
@@ -180,15 +89,13 @@ class Churn:
         return min(self.amount / steps, math.sqrt(2) - 1) if self.low <= ratio <= self.high else 0.0
 
 
-def churned(
-    step: Step, process: Process, churn: Churn, grid: Tensor, noise: Callable[[int], Tensor]
-) -> Step:
+def churned(step: Step, process: Process, churn: Churn, grid: Tensor, noise: Noise) -> Step:
     """`step` from a raised noise level (EDM algorithm 2, lines 4-6), for any process.
 
     x_t / alpha is data plus noise of ratio r = t / alpha. Raising r to r' adds noise of variance
     r'^2 - r^2, and x is scaled to the new alpha. `grid` is the whole grid, also when the run starts
-    later; `noise(1 + k)` is unit noise for its step k (0 is the start's), asked only where it is
-    used. A velocity from before the noise belongs to another path and is forgotten.
+    later; the noise of a step is asked only where it is used. A velocity from before the noise
+    belongs to another path and is forgotten.
     """
     index = {t: k for k, t in enumerate(grid.tolist())}
 
@@ -244,6 +151,7 @@ class SamplingPlan:
     With `negative_ef` that branch asks for an EF of its own instead: guidance then leads away from
     a heart that beats too little, which scales the motion, and not from the mean heart.
     `start_index` k > 0 starts at step k of the grid from a partly noised x0. `overlap`: frames.
+    `threshold` is the quantile of dynamic thresholding, see `thresholded`.
     """
 
     steps: int = 25
@@ -254,6 +162,7 @@ class SamplingPlan:
     churn: Churn | None = None
     start_index: int = 0
     overlap: int = 8
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         choose(self.solver, STEPS, "solver")
@@ -276,6 +185,8 @@ class SamplingPlan:
             check_ef(self.negative_ef)
         if self.overlap < 0:
             raise InputError(f"overlap must be at least 0 frames; got {self.overlap}.")
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise InputError(f"threshold must be a quantile in (0, 1]; got {self.threshold}.")
 
     def negative_of(self, cond: Condition) -> Condition:
         """The condition of the negative branch."""
@@ -308,19 +219,53 @@ def sample(
     was trained on; a longer `shape` is done in windows.
     """
     _check_request(cond, shape, seeds, plan, start)
+    noise = partial(noise_like, shape, seeds)
+    return from_noise(net, process, cond, lambda k: noise(k).to(device), plan, start, frames)
+
+
+@torch.no_grad()
+def from_noise(
+    net: Network,
+    process: Process,
+    cond: Condition,
+    noise: Noise,
+    plan: SamplingPlan,
+    start: Tensor | None = None,
+    frames: int | None = None,
+) -> Tensor:
+    """`sample` with noise of any origin, which also says how many samples of which shape."""
     grid = process.grid(plan.steps)
-    noise = noise_like(shape, seeds).to(device)
-    x = begin(process, noise, grid[plan.start_index].item(), start)
-    times = grid[plan.start_index : -1].tolist()
-    field = guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale, times)
-    if frames is not None and shape[1] != frames:
-        if cond.lowres is not None:
-            raise InputError("a lowres condition covers one window; sample one window at a time.")
-        field = windowed(field, frames, plan.overlap)
+    x = begin(process, noise(0), grid[plan.start_index].item(), start)
+    field = _field(net, process, cond, plan, grid[plan.start_index : -1].tolist(), x, frames)
     step = STEPS[plan.solver]
     if plan.churn is not None:
-        step = churned(step, process, plan.churn, grid, partial(noise_like, shape, seeds))
+        step = churned(step, process, plan.churn, grid, noise)
     return integrate(field, x, grid[plan.start_index :], step)
+
+
+def _field(
+    net: Network,
+    process: Process,
+    cond: Condition,
+    plan: SamplingPlan,
+    times: Sequence[float],
+    x: Tensor,
+    frames: int | None,
+) -> Field:
+    """The field that a plan asks for: guided, in windows where x is longer, thresholded."""
+
+    def of(cond: Condition) -> Field:
+        return guided_at_once(process, net, cond, plan.negative_of(cond), plan.scale, times)
+
+    if frames is None or x.shape[2] == frames:
+        field = of(cond)
+    elif cond.lowres is None:
+        whole = of(cond)
+        field = windowed_by(lambda start: whole, frames, plan.overlap)
+    else:
+        part = cache(lambda start: of(cond.between(start, start + frames)))
+        field = windowed_by(part, frames, plan.overlap)
+    return field if plan.threshold is None else thresholded(field, plan.threshold)
 
 
 def _check_request(

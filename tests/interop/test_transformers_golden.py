@@ -11,11 +11,12 @@ from closed_forms import GOLDEN, golden
 from torch import Tensor
 
 from echoflow.condition import Condition
+from echoflow.fields import guided_at_once
 from echoflow.interop.keymap import Foreign, to_ours, to_theirs
 from echoflow.interop.transformers import FOREIGN
 from echoflow.networks.dit_v1 import FMiTv1, FMiTv1Config, FMvTv1, FMvTv1Config
 from echoflow.process import RectifiedFlow
-from echoflow.sampling import euler, guided_at_once, integrate
+from echoflow.sampling import euler, integrate
 from echoflow.types import InputError
 
 IMAGE, VIDEO = FOREIGN
