@@ -22,6 +22,7 @@ from echoflow.interop import hub
 from echoflow.interop.echoflow import tensors_only
 from echoflow.interop.keymap import to_ours, to_theirs
 from echoflow.interop.unet3d import RULES, read
+from echoflow.lowres import Resize
 from echoflow.networks import weights
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig
 from echoflow.process import EDM
@@ -30,7 +31,6 @@ from echoflow.types import InputError, choose
 CONFIG, WEIGHTS = "config.yaml", "merged.pt"
 AVERAGED = re.compile(r"(?P<stage>\d+)\.ema_model\.(?P<key>.+)")
 RAW = re.compile(r"unets\.(?P<stage>\d+)\.(?P<key>.+)")
-Resize = Literal["nearest", "trilinear"]
 
 
 @dataclass(frozen=True)
