@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def distances(
     fake, notes = _features(ours, network, frames, lambda done: tell(done, total))
     truth, more = _features(theirs, network, frames, lambda n: tell(len(ours.records) + n, total))
     report = distribution(truth, fake, covariance, seed=seed)
-    prints = {"dataset": _fingerprint(ours), "against": _fingerprint(theirs)}
+    prints = {"dataset": fingerprint_of(ours), "against": fingerprint_of(theirs)}
     return replace(
         report,
         settings={**report.settings, **settings},
@@ -109,17 +109,21 @@ def _features(
     except InputError as error:
         raise InputError(f"{manifest.root}: {error}{_left_out(left)}") from error
     known = {**found.settings, "fps": sorted(rates)}
-    count = f"{found.videos} of {len(manifest.records)} videos of {manifest.root.name} used."
-    notes = (count + _left_out(left),) if left else ()
-    return replace(found, settings=known), notes
+    return replace(found, settings=known), used(manifest, found.videos, left)
 
 
-def _left_out(left: Counter[str]) -> str:
+def used(manifest: Manifest, videos: int, left: Mapping[str, int]) -> tuple[str, ...]:
+    """A note on the videos of a dataset that were left out, and why; none if all were used."""
+    count = f"{videos} of {len(manifest.records)} videos of {manifest.root.name} used."
+    return (count + _left_out(left),) if left else ()
+
+
+def _left_out(left: Mapping[str, int]) -> str:
     said = ", ".join(f"{count} {why}" for why, count in sorted(left.items()))
     return f" Left out: {said}." if said else ""
 
 
-def _fingerprint(manifest: Manifest) -> str:
+def fingerprint_of(manifest: Manifest) -> str:
     """Of the table where there is one, else of the videos."""
     table = manifest.root / FILE_LIST
     return fingerprint(table if table.is_file() else manifest.root)

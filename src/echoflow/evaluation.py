@@ -7,28 +7,30 @@ Datasets: `evaluate` reads a folder, real or synthetic, and can set a second one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from echoflow.data.findings import left_out_line
-from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
-from echoflow.data.video import read_gray
+from echoflow.distances import Progress, fingerprint_of
 from echoflow.latents import LatentSpace
+from echoflow.looks import RESAMPLES, grey_distance, looks
 from echoflow.metrics.cavity import Finder
 from echoflow.metrics.clinical import Regression, dice, regression
-from echoflow.metrics.image import flicker, frame_correlations, mae, mse, psnr, roughness, ssim
-from echoflow.metrics.report import Report, fingerprint
+from echoflow.metrics.image import mae, mse, psnr, ssim
+from echoflow.metrics.report import Report
 from echoflow.privacy import Privacy, rejection_rate
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Engine, MaskSource, Regressor, accepted
-from echoflow.types import Clip, InputError, View, check_ef
+from echoflow.types import Clip, InputError, Split, View, check_ef
 
 ASKED = "EF_requested"  # the column of FileList.csv that makes a dataset a synthetic one
 
@@ -163,61 +165,73 @@ def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
     return asked, measured, [r[2] for r in rows]
 
 
-def evaluate(root: str | Path, against: str | Path | None = None) -> Report:
+def evaluate(
+    root: str | Path,
+    against: str | Path | None = None,
+    split: Split | None = None,
+    seed: int = 0,
+    tell: Progress = lambda done, total: None,
+) -> Report:
     """A dataset on disk: EF asked against measured where it says so, steadiness, grey levels.
 
     Any folder that `open_source` knows will do, a bare folder of videos included.
     `against` is a second dataset, usually real: its own values are added with the prefix
     `against_`, and `grey_w1` is the Wasserstein distance of the two grey histograms in levels.
+    `split` takes a part of the real dataset, of `root` where there is no other. Intervals resample
+    videos by `seed`. Videos that cannot be read are left out and counted in the notes.
     """
-    manifest = _opened(root)
-    metrics, histogram = _pixels(manifest)
-    asked, measured, views = obedience(manifest)
+    ours = _opened(root, split if against is None else None)
+    theirs = None if against is None else _opened(against, split)
+    before, total = len(ours.records), len(ours.records) + (len(theirs.records) if theirs else 0)
+    pixels = looks(ours, lambda done: tell(done, total))
+    metrics, notes = pixels.metrics(seed), list(pixels.notes)
+    asked, measured, views = obedience(ours)
     if len(asked):
         metrics |= _by_view(asked, measured, [view.name for view in views])
-    prints = {"dataset": _fingerprint(manifest)}
-    if against is not None:
-        other = _opened(against)
-        theirs, real = _pixels(other)
-        metrics |= {f"against_{name}": value for name, value in theirs.items()}
-        metrics["grey_w1"] = float(np.abs(np.cumsum(histogram) - np.cumsum(real)).sum())
-        prints["against"] = _fingerprint(other)
-    record = manifest.records[0]
+    prints = {"dataset": fingerprint_of(ours)}
+    if theirs is not None:
+        other = looks(theirs, lambda done: tell(before + done, total))
+        metrics |= {f"against_{name}": value for name, value in other.metrics(seed).items()}
+        metrics |= grey_distance(pixels.greys, other.greys, seed)
+        prints["against"], notes = fingerprint_of(theirs), [*notes, *other.notes]
     settings = {
-        "fps": record.fps,
-        "frames": record.frames,
-        "size": [record.height, record.width],
-        "views": sorted({r.view.name for r in manifest.records}),
+        **_record_settings(ours),
+        "split": split.value if split else "all",
+        "interval": {"level": 90, "resamples": RESAMPLES, "of": "videos"},
+        "seed": seed,
     }
-    return Report("dataset", metrics, len(manifest.records), settings, prints)
+    return Report("dataset", metrics, len(pixels.greys), settings, prints, tuple(notes))
 
 
-def _opened(root: str | Path) -> Manifest:
+def _opened(root: str | Path, split: Split | None) -> Manifest:
     """A dataset of which at least one video can be used."""
     manifest = open_source(root)
     if not manifest.records:
         why = left_out_line(manifest.findings, 0)
         raise InputError(f"{root} has no video to evaluate: {why}.")
-    return manifest
+    if split is None:
+        return manifest
+    if not manifest.of(split):
+        there = ", ".join(sorted({record.split.value for record in manifest.records}))
+        raise InputError(f"{root} has no videos of split {split.value}; it has {there}.")
+    return replace(manifest, records=manifest.of(split))
 
 
-def _fingerprint(manifest: Manifest) -> str:
-    """Of the table where there is one, else of the videos."""
-    table = manifest.root / FILE_LIST
-    return fingerprint(table if table.is_file() else manifest.root)
+def _record_settings(manifest: Manifest) -> dict[str, object]:
+    """What the videos of a dataset have in common, or all that there is."""
+    records = manifest.records
+    return {
+        "fps": _common(round(r.fps, 3) for r in records),
+        "frames": _common(r.frames for r in records),
+        "size": _common((r.height, r.width) for r in records),
+        "views": sorted({r.view.name for r in records}),
+    }
 
 
-def _pixels(manifest: Manifest) -> tuple[dict[str, float], np.ndarray]:
-    """Steadiness of all videos and their common grey histogram (256,), which sums to one."""
-    rows, histogram = [], np.zeros(256)
-    for record in manifest.records:
-        video, _ = read_gray(manifest.video(record))
-        histogram += np.bincount(video.ravel(), minlength=256) / video.size
-        if len(video) >= 3:
-            rows.append((flicker(video), roughness(video), frame_correlations(video).mean()))
-    names = ("flicker", "roughness", "frame_correlation")
-    means = np.mean(rows, axis=0) if rows else np.full(3, np.nan)
-    return dict(zip(names, map(float, means), strict=True)), histogram / histogram.sum()
+def _common(values: Iterable[Any]) -> Any:
+    """The value that all share, else the distinct ones in order."""
+    found = sorted(set(values))
+    return found[0] if len(found) == 1 else found
 
 
 def _by_view(

@@ -38,6 +38,25 @@ def test_compare_gives_differences_and_refuses_other_settings() -> None:
         report().compare(Report("psnr", {}, 1, report().settings))
 
 
+def test_what_is_measured_may_differ_and_what_measures_may_not() -> None:
+    def against(dataset: str, real: str) -> Report:
+        prints = {"dataset": dataset, "against": real}
+        return Report("fd", {"fd": 2.0, "fd_low": 1.0, "fd_high": 3.0}, 9, {"seed": 0}, prints)
+
+    assert against("a", "r").compare(against("b", "r")) == {"fd": 0.0}
+    with pytest.raises(InputError, match="against 'r' and 's'"):
+        against("a", "r").compare(against("a", "s"))
+
+
+def test_a_table_has_intervals_and_says_what_it_depends_on() -> None:
+    one = Report("x", {"fd": 2.0, "fd_low": 1.0, "fd_high": 3.0, "kid": 0.5}, 9, {"seed": 0})
+    assert one.names() == ("fd", "kid")
+    assert one.interval("fd") == (1.0, 3.0)
+    assert one.interval("kid") is None
+    assert one.table().endswith("| fd | 2 | 1 to 3 |\n| kid | 0.5 | - |")
+    assert one.about() == "n 9, seed 0."
+
+
 def test_other_json_is_refused() -> None:
     for text in ("{}", "[]", "not json", '{"metrics": 3}'):
         with pytest.raises(InputError, match="not a report"):

@@ -28,12 +28,17 @@ evaluate = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option(help="Report files <out>.json and <out>.md.")]
+OutMaybe = Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")]
+RealSplit = Annotated[str | None, typer.Option(help="Split of the real videos; all if not given.")]
+Seed = Annotated[int, typer.Option(help="Seed of subsets and intervals.")]
 
 
 @evaluate.command()
 def dataset(
     dataset: Annotated[Path, typer.Argument(help="A dataset in the EchoNet-Dynamic layout.")],
     against: Annotated[Path | None, typer.Option(help="Real dataset to compare with.")] = None,
+    split: RealSplit = None,
+    seed: Seed = 0,
     out: Out = Path("report"),
 ) -> None:
     """Measure a dataset and write a report.
@@ -41,15 +46,14 @@ def dataset(
     A synthetic dataset also tells how well the EF measured follows the EF asked for. A folder
     that is called like another command is given as ./scores.
     """
+    from echoflow.cli.progress import bar
+    from echoflow.cli.values import check_split
     from echoflow.evaluation import evaluate as measure
-    from echoflow.metrics.report import number
 
-    report = measure(dataset, against)
-    table = "\n".join(["| metric | value |", "| --- | --- |"])
-    table += "".join(f"\n| {name} | {number(value)} |" for name, value in report.metrics.items())
-    page = f"# {dataset.resolve().name}\n\n{report.n} videos.\n\n{table}\n"
-    _write(out, report.to_json(), page)
-    typer.echo(f"{table}\n\n{report.n} videos; the report is in {out}.json and {out}.md")
+    with bar("videos") as progress:
+        report = measure(dataset, against, check_split(split), seed, progress)
+    _told(report, dataset.resolve().name, out)
+    typer.echo(f"\n{report.n} videos; the report is in {out}.json and {out}.md")
 
 
 @evaluate.command()
@@ -67,49 +71,28 @@ def distances(
         int | None,
         typer.Option(min=1, help="First frames of each video; 16, or what `ef` was trained on."),
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split of the real videos; all if not given.")
-    ] = None,
+    split: RealSplit = None,
     population: Annotated[
         bool, typer.Option("--population", help="Covariance over n as in StyleGAN-V, not n - 1.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of subsets and intervals.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")] = None,
+    seed: Seed = 0,
+    out: OutMaybe = None,
 ) -> None:
     """Frechet distance, KID, MMD, precision to coverage.
 
     On features of a network that is on this machine; nothing is downloaded.
     """
     from echoflow.cli.progress import bar
+    from echoflow.cli.values import check_split
     from echoflow.distances import distances as measure
     from echoflow.distances import extractor as opened
-    from echoflow.types import Split, choose
 
-    part = None if split is None else Split(choose(split.upper(), list(Split), "split"))
+    part = check_split(split)
     network = opened(extractor, weights, extractor_folder)
     with bar("features") as progress:
         kind = "population" if population else "sample"
         found = measure(dataset, against, network, frames, part, kind, seed, progress)
-    page = f"{_distances_table(found)}\n"
-    if out is not None:
-        _write(out, found.to_json(), f"# {dataset.resolve().name}\n\n{page}")
-    typer.echo(page, nl=False)
-
-
-def _distances_table(report: Report) -> str:
-    """Every number with its interval, then what it depends on and what to know about it."""
-    from echoflow.metrics.report import number
-
-    lines = ["| metric | value | 90 % interval |", "| --- | --- | --- |"]
-    for name, value in report.metrics.items():
-        if not name.endswith(("_low", "_high")):
-            ends = [report.metrics.get(f"{name}_{end}") for end in ("low", "high")]
-            interval = (
-                "-" if None in ends else " to ".join(number(e) for e in ends if e is not None)
-            )
-            lines.append(f"| {name} | {number(value)} | {interval} |")
-    about = ", ".join(f"{key} {value}" for key, value in report.settings.items())
-    return "\n".join([*lines, "", f"{about}.", *(f"\nNote: {note}" for note in report.notes)])
+    _told(found, dataset.resolve().name, out)
 
 
 SCORES_LEGEND = """\
@@ -124,7 +107,7 @@ def scores(
     file: Annotated[
         Path, typer.Argument(help="CSV: FileName, GT EF, Gen EF, Ref EF, SSIM, LPIPS.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")] = None,
+    out: OutMaybe = None,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap resamples.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
 ) -> None:
@@ -139,13 +122,21 @@ def scores(
     draws = " or ".join(str(count) for count in report.settings["draws"])
     page = f"{to_markdown(rows)}\n\n{report.n} videos, {draws} draws each.\n\n{SCORES_LEGEND}\n"
     if out is not None:
-        _write(out, report.to_json(), f"# {file.name}\n\n{page}")
+        _files(out, report, f"# {file.name}\n\n{page}")
     typer.echo(page, nl=False)
 
 
-def _write(out: Path, json: str, page: str) -> None:
+def _told(report: Report, title: str, out: Path | None) -> None:
+    """Every number with its interval, then what it depends on; into files too, if asked."""
+    page = f"{report.table()}\n\n{report.about()}\n"
+    if out is not None:
+        _files(out, report, f"# {title}\n\n{page}")
+    typer.echo(page, nl=False)
+
+
+def _files(out: Path, report: Report, page: str) -> None:
     from echoflow.files import atomic_file
 
-    for suffix, text in ((".json", json), (".md", page)):
+    for suffix, text in ((".json", report.to_json()), (".md", page)):
         with atomic_file(out.with_name(out.name + suffix)) as work:
             work.write_text(text)

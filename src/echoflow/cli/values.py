@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from echoflow.data.video import WRITABLE
-from echoflow.types import INFERENCE, Inference, InputError, View, check_ef, choose
+from echoflow.types import INFERENCE, Inference, InputError, Split, View, check_ef, choose
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -35,6 +35,11 @@ def ef_range(text: str) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise InputError(f"--ef must go from low to high; got {text}. Swap the two numbers.")
     return bounds
+
+
+def check_split(name: str | None) -> Split | None:
+    """A split in any case; None for all."""
+    return None if name is None else Split(choose(name.upper(), list(Split), "split"))
 
 
 def video_path(path: Path) -> Path:

@@ -14,10 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from echoflow.metrics.intervals import Interval, bootstrapped
 from echoflow.types import InputError
 
+Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""Of pairs (asked, measured)."""
+
 
 @dataclass(frozen=True)
 class Regression:
-    """How `measured` follows `asked`; `r2_ci` and `mae_ci` are bootstrap intervals."""
+    """How `measured` follows `asked`; those named `_ci` are bootstrap intervals."""
 
     n: int
     r2: float
@@ -27,12 +30,16 @@ class Regression:
     bias: float
     r2_ci: Interval
     mae_ci: Interval
+    rmse_ci: Interval
+    slope_ci: Interval
+    bias_ci: Interval
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The scalars by name, intervals as `_low` and `_high`, each after `prefix`."""
-        values = {k: v for k, v in asdict(self).items() if k not in ("n", "r2_ci", "mae_ci")}
-        for name, interval in (("r2", self.r2_ci), ("mae", self.mae_ci)):
-            values[f"{name}_low"], values[f"{name}_high"] = interval
+        fields = asdict(self)
+        values = {k: v for k, v in fields.items() if k != "n" and not k.endswith("_ci")}
+        for name in tuple(values):
+            values[f"{name}_low"], values[f"{name}_high"] = fields[f"{name}_ci"]
         return {f"{prefix}{name}": float(value) for name, value in values.items()}
 
 
@@ -46,6 +53,17 @@ def r2(asked: ArrayLike, measured: ArrayLike) -> float:
 def mae(asked: ArrayLike, measured: ArrayLike) -> float:
     """Mean absolute error."""
     return float(np.mean(np.abs(np.asarray(asked, np.float64) - np.asarray(measured, np.float64))))
+
+
+def rmse(asked: ArrayLike, measured: ArrayLike) -> float:
+    """Root mean squared error."""
+    error = np.asarray(measured, np.float64) - np.asarray(asked, np.float64)
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def bias(asked: ArrayLike, measured: ArrayLike) -> float:
+    """Mean of measured minus asked."""
+    return float(np.mean(np.asarray(measured, np.float64) - np.asarray(asked, np.float64)))
 
 
 def slope(asked: ArrayLike, measured: ArrayLike) -> float:
@@ -64,21 +82,27 @@ def regression(
     5th to 95th percentile over resampled pairs, as echonet/dynamic prints its test scores.
     """
     y, y_hat = _pairs(asked, measured)
-    error = y_hat - y
+
+    def interval(statistic: Statistic) -> Interval:
+        return bootstrap(statistic, y, y_hat, resamples, seed)
+
     return Regression(
         n=len(y),
         r2=r2(y, y_hat),
         mae=mae(y, y_hat),
-        rmse=float(np.sqrt(np.mean(error**2))),
+        rmse=rmse(y, y_hat),
         slope=slope(y, y_hat),
-        bias=float(error.mean()),
-        r2_ci=bootstrap(r2, y, y_hat, resamples, seed),
-        mae_ci=bootstrap(mae, y, y_hat, resamples, seed),
+        bias=bias(y, y_hat),
+        r2_ci=interval(r2),
+        mae_ci=interval(mae),
+        rmse_ci=interval(rmse),
+        slope_ci=interval(slope),
+        bias_ci=interval(bias),
     )
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    statistic: Statistic,
     asked: NDArray[np.float64],
     measured: NDArray[np.float64],
     resamples: int = 2000,

@@ -2,7 +2,7 @@
 
 `settings` are the choices that change a number's meaning (frames, rate, resolution, steps, solver,
 seed); `fingerprints` identify the inputs (weights, data). Two reports are compared only when their
-settings agree: a table that mixes protocols is worse than no table.
+settings agree, and what they were held against: a table that mixes protocols is worse than none.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from echoflow.metrics.intervals import Interval
 from echoflow.types import InputError
+
+MEASURED = ("dataset", "weights", "scores")
+"""Fingerprints of what is measured, which may differ; all others are of what it is measured by."""
+ENDS = ("_low", "_high")
 
 
 @dataclass(frozen=True)
 class Report:
     """Measured `metrics` of `n` items; see the module's first lines for the rest.
 
+    The 90 % interval of a metric, where there is one, is `<metric>_low` and `<metric>_high`.
     `notes` are sentences that must be read with the numbers, such as a bias that follows from n.
     """
 
@@ -52,6 +58,28 @@ class Report:
                 "this is not a report's JSON; give a file that evaluate wrote."
             ) from error
 
+    def names(self) -> tuple[str, ...]:
+        """The metrics without the ends of their intervals."""
+        return tuple(name for name in self.metrics if not name.endswith(ENDS))
+
+    def interval(self, name: str) -> Interval | None:
+        """The 90 % interval of a metric, None where there is none."""
+        ends = [self.metrics.get(f"{name}{end}") for end in ENDS]
+        return None if None in ends else (float(ends[0] or 0), float(ends[1] or 0))
+
+    def table(self) -> str:
+        """Every metric with its interval, as markdown."""
+        lines = ["| metric | value | 90 % interval |", "| --- | --- | --- |"]
+        for name in self.names():
+            lines.append(f"| {name} | {number(self.metrics[name])} | {span(self.interval(name))} |")
+        return "\n".join(lines)
+
+    def about(self) -> str:
+        """What the numbers depend on, then what to know about them."""
+        told = {**self.settings, **{f"{key} sha256": v for key, v in self.fingerprints.items()}}
+        lines = [f"n {self.n}" + "".join(f", {key} {value}" for key, value in told.items()) + "."]
+        return "\n".join([*lines, *(f"\nNote: {note}" for note in self.notes)])
+
     def row(self, *names: str) -> str:
         """A markdown table row: name, n, then the metrics asked for (all when none is named)."""
         chosen = names or tuple(self.metrics)
@@ -64,18 +92,32 @@ class Report:
         return "| " + " | ".join(cells) + " |\n|" + " --- |" * len(cells)
 
     def compare(self, other: Report) -> dict[str, float]:
-        """`other` minus this report for every shared metric; refused when settings differ."""
-        keys = sorted({*self.settings, *other.settings})
-        differ = [k for k in keys if plain(self.settings.get(k)) != plain(other.settings.get(k))]
-        if differ or self.name != other.name:
-            what = ", ".join(
-                f"{k} {self.settings.get(k)!r} and {other.settings.get(k)!r}" for k in differ
-            )
+        """`other` minus this report for every shared metric.
+
+        Refused when settings differ, or the fingerprint of something that both were measured by.
+        """
+        if self.name != other.name:
             raise InputError(
-                f"{self.name} and {other.name} cannot be compared: {what or 'different reports'}. "
-                "Evaluate both with the same settings."
+                f"{self.name} and {other.name} cannot be compared: they are different reports. "
+                "Give two of one name."
             )
-        return {k: other.metrics[k] - v for k, v in self.metrics.items() if k in other.metrics}
+        differ = self._differing(other)
+        if differ:
+            what = ", ".join(f"{key} {mine!r} and {theirs!r}" for key, mine, theirs in differ)
+            raise InputError(
+                f"two reports {self.name} cannot be compared: {what}. Evaluate both with the same "
+                "settings, and against the same data."
+            )
+        names = [name for name in self.names() if name in other.metrics]
+        return {name: other.metrics[name] - self.metrics[name] for name in names}
+
+    def _differing(self, other: Report) -> list[tuple[str, Any, Any]]:
+        """(name, here, there) of settings, and of fingerprints that both have but `MEASURED`."""
+        keys = sorted({*self.settings, *other.settings})
+        pairs = [(key, self.settings.get(key), other.settings.get(key)) for key in keys]
+        both = sorted({*self.fingerprints} & {*other.fingerprints} - {*MEASURED})
+        pairs += [(key, self.fingerprints[key], other.fingerprints[key]) for key in both]
+        return [pair for pair in pairs if plain(pair[1]) != plain(pair[2])]
 
 
 def plain(value: Any) -> Any:
@@ -88,6 +130,11 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "inf"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def span(interval: Interval | None) -> str:
+    """An interval as a cell of a table."""
+    return "-" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
 
 
 def _finite(value: float) -> float | None:
