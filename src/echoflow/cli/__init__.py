@@ -23,6 +23,7 @@ from echoflow.cli import (
     interop,
     models,
     phantom,
+    report,
     runs,
     training,
 )
@@ -45,6 +46,7 @@ for verb in (
     encode.encode,
     training.train,
     models.models,
+    report.report,
     interop.import_,
     interop.export,
 ):
