@@ -1,0 +1,174 @@
+"""Label maps: what is where in a picture, in the five labels of Free-Echo (Nguyen et al. 2024).
+
+    0 outside the sector   1 sector   2 left ventricle   3 myocardium   4 left atrium
+
+Maps come in three layouts: `free-echo` as above; `camus`, where the sector is not drawn and the
+other labels are one less; `cavity`, the left ventricle alone, 0 and 1 or 0 and 255. A map that has
+only the cavity is completed: its wall is a dilation of it, as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+
+from echoflow.data.truths import polygon_mask
+from echoflow.types import InputError, choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Label(IntEnum):
+    """What a pixel shows."""
+
+    OUTSIDE = 0
+    SECTOR = 1
+    CAVITY = 2
+    MYOCARDIUM = 3
+    ATRIUM = 4
+
+
+Layout = Literal["auto", "free-echo", "camus", "cavity"]
+LAYOUTS: Mapping[str, tuple[int, ...]] = {
+    "free-echo": (0, 1, 2, 3, 4),
+    "camus": (0, 1, 2, 3),
+    "cavity": (0, 1, 255),
+}
+"""The values that a map of each layout may hold."""
+
+WALL = 10 / 256
+"""Share of the side of a map by which the cavity grows for its wall: five times two pixels of 256,
+the size that the released code was used at."""
+_SPECK = 0.005  # of a picture: smaller bright regions are no part of the sector
+_APEX, _RADIUS, _HALF_ANGLE = (0.55, 0.06), 0.94, np.pi / 4
+
+
+def read_labels(path: str | Path, layout: Layout = "auto") -> np.ndarray:
+    """An image file -> uint8 (h, w) in the values of its layout, for `in_free_echo`."""
+    from echoflow.data.video import read_gray
+
+    video, _ = read_gray(path)
+    if len(video) > 1:
+        raise InputError(f"{path} has {len(video)} frames; a label map is a single image.")
+    try:
+        layout_of(video[0], layout)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return video[0]
+
+
+def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
+    """The layout of a map (h, w); `auto` takes what has no other value than 0 and 1, or 0 and 255,
+    as a cavity. `InputError` for unknown labels, and for a map that is all background."""
+    choose(layout, get_args(Layout), "layout of a label map")
+    labels = np.asarray(labels)
+    if labels.ndim != 2:
+        raise InputError(f"a label map has axes (h, w); got shape {labels.shape}.")
+    found = np.unique(labels)
+    if not found.any():
+        raise InputError("the label map is all background; draw the left ventricle in it.")
+    cavity = np.isin(found, (0, 1)).all() or np.isin(found, (0, 255)).all()
+    kind = ("cavity" if cavity else "free-echo") if layout == "auto" else layout
+    unknown = [f"{value:g}" for value in found if value not in LAYOUTS[kind]]
+    if unknown or (kind == "cavity" and not cavity):
+        shown = ", ".join(unknown[:4] or ["1 beside 255"]) + (" ..." if len(unknown) > 4 else "")
+        allowed = ", ".join(map(str, LAYOUTS[kind]))
+        raise InputError(
+            f"the label map holds {shown}; the layout {kind} has {allowed}. Draw a cavity as 0 and "
+            "255, or write 0 outside, 1 sector, 2 left ventricle, 3 myocardium, 4 left atrium, "
+            "without smoothing."
+        )
+    return kind
+
+
+def in_free_echo(
+    labels: np.ndarray,
+    layout: Layout = "auto",
+    sector: np.ndarray | None = None,
+    wall: int | None = None,
+) -> np.ndarray:
+    """A map (h, w) of any layout -> uint8 (h, w) of the five labels.
+
+    `sector` (h, w) bool is what the scanner shows, by default a `fan`; what lies outside it is cut
+    off. `wall` is the thickness in pixels of a myocardium that has to be made, by default `WALL` of
+    the longer side. Nothing is cut from a map whose own sector is drawn.
+    """
+    kind = layout_of(labels, layout)
+    if kind == "free-echo" and sector is None:
+        return checked(np.asarray(labels, np.uint8))
+    shape = np.shape(labels)
+    sector = fan(*shape) if sector is None else np.asarray(sector, bool)
+    if sector.shape != shape:
+        raise InputError(
+            f"the sector has {sector.shape[0]}x{sector.shape[1]} pixels, the label map "
+            f"{shape[0]}x{shape[1]}; give both the same size."
+        )
+    if kind == "free-echo":
+        inner = np.where(np.asarray(labels) > Label.SECTOR, labels, 0)
+    elif kind == "camus":
+        inner = np.where(np.asarray(labels) > 0, np.asarray(labels) + 1, 0)
+    else:
+        inner = with_wall(np.asarray(labels) > 0, wall)
+    full = np.where(sector, np.where(inner == 0, Label.SECTOR, inner), Label.OUTSIDE)
+    return checked(full.astype(np.uint8))
+
+
+def checked(labels: np.ndarray) -> np.ndarray:
+    """A map with a left ventricle in it."""
+    if not (labels == Label.CAVITY).any():
+        raise InputError(
+            f"no left ventricle (label {Label.CAVITY:d}) inside the sector of this label map; draw "
+            "it, or give the sector that it lies in."
+        )
+    return labels
+
+
+def with_wall(cavity: np.ndarray, wall: int | None = None) -> np.ndarray:
+    """bool (h, w) -> cavity and myocardium, uint8: the ring that a square dilation adds."""
+    wall = max(1, round(WALL * max(cavity.shape))) if wall is None else wall
+    grown = ndimage.maximum_filter(cavity, size=2 * wall + 1, mode="constant")
+    return (grown * Label.MYOCARDIUM + cavity * (Label.CAVITY - Label.MYOCARDIUM)).astype(np.uint8)
+
+
+def fan(height: int, width: int) -> np.ndarray:
+    """A sector as clips of this field usually show it, bool (h, w): apex at the top, 90 degrees."""
+    x, y = np.meshgrid(
+        (np.arange(width) + 0.5) / width - _APEX[0], (np.arange(height) + 0.5) / height - _APEX[1]
+    )
+    return (np.abs(np.arctan2(x, y)) < _HALF_ANGLE) & (np.hypot(x, y) < _RADIUS)
+
+
+def sector_of(video: np.ndarray, level: int = 8) -> np.ndarray:
+    """uint8 (t, h, w) -> what the scanner shows, bool (h, w): the convex hull of all that is bright
+    in some frame, since dark cavities reach its border. Specks and writings count for nothing."""
+    seen = np.asarray(video).max(0) > level
+    regions, _ = cast(tuple[np.ndarray, int], ndimage.label(seen))
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0
+    rows, columns = np.nonzero((sizes >= _SPECK * seen.size)[regions])
+    if len(rows) < 3 or not np.ptp(rows) or not np.ptp(columns):
+        return np.zeros(seen.shape, bool)
+    points = np.stack([columns, rows], axis=1)
+    return polygon_mask(points[ConvexHull(points).vertices], *seen.shape)
+
+
+def resized(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Labels (..., h, w) at another size: each pixel takes the label under its centre."""
+    rows = ((np.arange(height) + 0.5) * labels.shape[-2] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * labels.shape[-1] / width).astype(int)
+    return labels[..., rows[:, None], columns]
+
+
+def planes(labels: np.ndarray) -> Tensor:
+    """(..., h, w) -> float32 (..., 4, h, w): a plane of 0 and 1 for each label but 0."""
+    import torch
+
+    one_hot = np.stack([labels == label for label in Label if label], axis=-3)
+    return torch.from_numpy(one_hot.astype(np.float32))

@@ -1,0 +1,130 @@
+"""Label maps: three layouts into one, the wall and sector that are made, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from echoflow.data.labels import (
+    Label,
+    Layout,
+    fan,
+    in_free_echo,
+    layout_of,
+    planes,
+    read_labels,
+    resized,
+    sector_of,
+    with_wall,
+)
+from echoflow.data.phantom import PhantomPatient
+from echoflow.types import InputError, View
+
+
+def cavity(side: int = 112) -> np.ndarray:
+    """An upright ellipse in the middle of the sector."""
+    y, x = np.mgrid[:side, :side] / side
+    return (((x - 0.55) / 0.12) ** 2 + ((y - 0.45) / 0.25) ** 2 < 1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("value", [1, 255])
+@pytest.mark.parametrize("side", [112, 256])
+def test_a_cavity_gets_a_wall_that_grows_with_the_map(value: int, side: int) -> None:
+    labels = in_free_echo(cavity(side) * value)
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    assert np.array_equal(labels == Label.CAVITY, cavity(side) == 1)
+    row = labels[int(0.45 * side)]
+    assert (row == Label.MYOCARDIUM).sum() == 2 * {112: 4, 256: 10}[side]
+    assert np.array_equal(labels > 0, fan(side, side))
+
+
+def test_the_wall_is_that_of_five_dilations_by_five_pixels() -> None:
+    """As the released code makes it, by another library function."""
+    from scipy.ndimage import binary_dilation
+
+    mask = cavity(256) > 0
+    grown = binary_dilation(mask, np.ones((5, 5)), iterations=5)
+    assert np.array_equal(with_wall(mask) > 0, grown)
+    assert np.array_equal(with_wall(mask, 10), with_wall(mask))
+
+
+def test_camus_counts_without_the_sector() -> None:
+    labels = with_wall(cavity() > 0)
+    camus = np.where(labels > 0, labels - 1, 0).astype(np.uint8)
+    camus[90:95, 60:66] = 3
+    found = in_free_echo(camus, "camus")
+    assert (found[90:95, 60:66] == Label.ATRIUM).all()
+    for there, here in ((1, Label.CAVITY), (2, Label.MYOCARDIUM)):
+        assert np.array_equal(found == here, (camus == there) & fan(112, 112))
+
+
+def test_a_map_with_its_sector_stays_as_it_is() -> None:
+    labels = in_free_echo(cavity())
+    assert np.array_equal(in_free_echo(labels), labels)
+    narrow = fan(112, 112) & (np.arange(112) > 30)
+    cut = in_free_echo(labels, sector=narrow)
+    assert np.array_equal(cut > 0, narrow)
+
+
+@pytest.mark.parametrize("view", list(View))
+def test_the_sector_of_a_phantom_is_found_and_the_fan_is_like_it(view: View) -> None:
+    made = PhantomPatient.sample(77, 0, "adult").render(view, 6, 8.0, quality=1, phase=0.0)
+    found, usual = sector_of(made.clip.video), fan(112, 112)
+    assert (found & usual).sum() / (found | usual).sum() > 0.9
+    assert (made.truth.mask[0] & ~found).sum() <= 0.02 * made.truth.mask[0].sum()
+    lettered = made.clip.video.copy()
+    lettered[:, 2:8, 2:6] = 255
+    assert np.array_equal(sector_of(lettered), found)
+    assert not sector_of(np.zeros((2, 9, 9), np.uint8)).any()
+
+
+def test_planes_and_sizes() -> None:
+    labels = in_free_echo(cavity())
+    small = resized(np.stack([labels, labels]), 28, 56)
+    assert small.shape == (2, 28, 56)
+    assert np.array_equal(resized(labels, 224, 224)[::2, ::2], labels)
+    found = planes(small)
+    assert found.shape == (2, 4, 28, 56)
+    assert np.array_equal(found.argmax(1).numpy() + found.sum(1).numpy(), small)
+
+
+def test_an_image_is_read_and_its_name_told(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    Image.fromarray(cavity() * 255).save(path)
+    assert np.array_equal(in_free_echo(read_labels(path)), in_free_echo(cavity()))
+    Image.fromarray(cavity() * 7).save(path)
+    with pytest.raises(InputError, match=r"mask\.png: the label map holds 7; the layout free-echo"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "layout", "message"),
+    [
+        (np.zeros((9, 9)), "auto", "all background; draw the left ventricle"),
+        (np.full((9, 9), 9), "auto", "holds 9; the layout free-echo has 0, 1, 2, 3, 4"),
+        (np.arange(81).reshape(9, 9), "auto", r"holds 5, 6, 7, 8 \.\.\.;"),
+        (np.full((9, 9), 4), "camus", "holds 4; the layout camus has 0, 1, 2, 3"),
+        (np.diag([1, 255]), "cavity", "holds 1 beside 255; the layout cavity"),
+        (np.ones((2, 9, 9)), "auto", r"axes \(h, w\); got shape \(2, 9, 9\)"),
+        (np.ones((9, 9)), "echo", "unknown layout of a label map 'echo'"),
+    ],
+)
+def test_maps_that_are_not_understood_are_refused(
+    labels: np.ndarray, layout: Layout, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        layout_of(labels, layout)
+
+
+def test_a_ventricle_outside_the_sector_is_refused() -> None:
+    corner = np.zeros((112, 112), int)
+    corner[:9, :9] = 1
+    with pytest.raises(InputError, match=r"no left ventricle \(label 2\) inside the sector"):
+        in_free_echo(corner)
+    with pytest.raises(InputError, match="sector has 9x9 pixels, the label map 112x112"):
+        in_free_echo(cavity(), sector=np.ones((9, 9), bool))
+    with pytest.raises(InputError, match="no left ventricle"):
+        in_free_echo(np.where(corner, 3, 0))
