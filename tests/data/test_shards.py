@@ -143,6 +143,36 @@ def test_killed_and_started_again(manifest, avae, tmp_path, dies_at):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_killed_before_the_folder_has_its_name(manifest, avae, tmp_path):
+    """What waits for its name is gone on with, and not by another plan."""
+
+    def run() -> None:
+        move = os.replace
+
+        def dies_at_last(source: Path, target: Path) -> None:
+            if Path(source).name == ".z.part":
+                os.kill(os.getpid(), signal.SIGKILL)
+            move(source, target)
+
+        os.replace = dies_at_last  # in the process that is killed only
+        encoded(manifest, avae, tmp_path / "z")
+
+    process = FORK.Process(target=run)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    work = tmp_path / ".z.part"
+    assert not (work / "plan.json").exists()
+    assert (work / "latents.json").is_file()
+    with pytest.raises(InputError, match=r"\.z\.part holds the beginning .*not the same: avae"):
+        encoded(manifest, avae, tmp_path / "z", provenance="another")
+    told: list[int] = []
+    encoded(manifest, avae, tmp_path / "z", progress=told.append)
+    assert told == [7, 7]
+    encoded(manifest, avae, tmp_path / "once")
+    assert contents(tmp_path / "z") == contents(tmp_path / "once")
+
+
 def test_processes_share_the_shards(manifest, avae, tmp_path):
     made = FORK.Queue()
 

@@ -155,11 +155,7 @@ def _begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> Path:
     if target.exists() and not target.is_dir():
         raise InputError(f"{shown} is a file, not a folder; choose another name.")
     work = target.with_name(f".{target.name}.part")
-    path = work / PLAN
-    if not path.is_file():
-        with atomic_file(path) as file:
-            file.write_text(json.dumps(plan, indent=1) + "\n")
-    begun = json.loads(path.read_text())
+    begun = _begun(work, plan)
     if begun != plan:
         changed = sorted(k for k in begun.keys() | plan.keys() if begun.get(k) != plan.get(k))
         raise InputError(
@@ -167,6 +163,20 @@ def _begin(target: Path, shown: str | Path, plan: Mapping[str, Any]) -> Path:
             "remove it, or choose another folder."
         )
     return work
+
+
+def _begun(work: Path, plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the shards there follow from: `plan`, if nobody was here before.
+
+    Once the folder only waits for its name, its card says so in place of `plan.json`.
+    """
+    if (work / shardfile.CARD).is_file():
+        return shardfile.read_card(work)["plan"]
+    path = work / PLAN
+    if not path.is_file():
+        with atomic_file(path) as file:
+            file.write_text(json.dumps(plan, indent=1) + "\n")
+    return json.loads(path.read_text())
 
 
 def _counted(
