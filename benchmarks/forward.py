@@ -294,6 +294,7 @@ def main() -> None:
         "A-VAE-4f4 decode": lambda: decode_variants(avae, video.frames, image.size, args.device),
         "sample, 2 steps": lambda: sample_variants(video, avae, args.device),
     }
+    card = {**where(), "device": args.device, "threads": args.threads, "rounds": args.rounds}
     rows: list[Row] = []
     for network, made in makers.items():
         for row in measure(network, made(), args.rounds, args.device):
@@ -303,9 +304,9 @@ def main() -> None:
                 f"error {row.error:.1e}  peak {row.peak_mb} MB",
                 flush=True,
             )
-    card = {**where(), "device": args.device, "threads": args.threads, "rounds": args.rounds}
-    with atomic_file(args.out) as work:
-        work.write_text(json.dumps({**card, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
+        told = json.dumps({**card, "rows": [vars(row) for row in rows]}, indent=2)
+        with atomic_file(args.out) as work:  # after every network: the whole takes a while
+            work.write_text(told + "\n")
 
 
 if __name__ == "__main__":
