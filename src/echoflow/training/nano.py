@@ -25,9 +25,8 @@ from echoflow.networks import zoo
 from echoflow.networks.dit import FMvTConfig
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
-from echoflow.training import checkpoint
 from echoflow.training.recipes import Recipe
-from echoflow.training.stages import train
+from echoflow.training.stages import NETWORKS, trained
 from echoflow.training.table import named
 from echoflow.types import Split, View
 
@@ -47,7 +46,6 @@ POPULATION = Population(
 )
 ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
 MOTION = SamplingPlan(steps=12, solver="multistep", scale=1.8, negative=("ef",), negative_ef=40.0)
-PLAYERS = {"avae": "avae", "lifm": "net", "lvfm": "net", "reid": "net", "ef": "net", "lv": "net"}
 
 
 def train_nano(
@@ -148,18 +146,12 @@ def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
 
 def _network(out: Path, stage: str) -> Path:
     """Where a stage's finished, averaged network lies."""
-    return out / stage / PLAYERS[stage]
+    return out / stage / NETWORKS[stage]
 
 
 def _stage(recipe: Recipe, out: Path, tell: Tell) -> None:
-    stage, run = recipe.stage, out / recipe.stage
-    if (_network(out, stage) / zoo.WEIGHTS).is_file():
-        return
-    resume = bool(checkpoint.checkpoints(run))
-    if run.exists() and not resume:
-        shutil.rmtree(run)  # stopped before its first checkpoint: nothing to keep
-    steps = recipe.engine.steps
-    train(recipe, run, resume, lambda step, logs: tell(stage, step, steps))
+    stage, steps = recipe.stage, recipe.engine.steps
+    trained(recipe, out / stage, lambda step, logs: tell(stage, step, steps))
 
 
 def _counted(clips: Iterator[Any], total: int, tell: Tell) -> Iterator[Any]:

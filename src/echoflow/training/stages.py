@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
+from echoflow.training import checkpoint
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.downstream import ReIdTask, begin_similarity
 from echoflow.training.fit import Progress, fit
 from echoflow.training.generation import FlowTask
 from echoflow.training.judges import regression, segmentation
+from echoflow.training.labelled import label_conditioned
 from echoflow.training.pictures import space_of
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.training.recordings import every_frame
@@ -40,7 +44,10 @@ MODELS: dict[Stage, tuple[type, ...]] = {
     "reid": (ReIdConfig, ReId18Config),
     "ef": (EFRegressorConfig, R2Plus1DConfig),
     "lv": (LVSegmenterConfig, DeepLabConfig),
+    "freeecho": (LabelUNet3DConfig,),
 }
+NETWORKS = {**dict.fromkeys(MODELS, "net"), "avae": "avae"}
+"""The folder in a finished run that holds the network of a stage."""
 
 
 def train(
@@ -53,6 +60,21 @@ def train(
     torch.manual_seed(recipe.engine.seed)
     task, source = assemble(recipe)
     return fit(task, source, recipe, run, resume, progress, fingerprint(recipe))
+
+
+def trained(recipe: Recipe, run: str | Path, progress: Progress = lambda step, logs: None) -> Path:
+    """The folder of the averaged network of a run, which is trained, or trained on, if need be.
+
+    Whatever stopped it, the same call goes on; what there was before the first checkpoint goes.
+    """
+    run = Path(run)
+    net = run / NETWORKS[recipe.stage]
+    if not (net / zoo.WEIGHTS).is_file():
+        resume = bool(checkpoint.checkpoints(run))
+        if run.exists() and not resume:
+            shutil.rmtree(run)  # nothing to keep
+        train(recipe, run, resume, progress)
+    return net
 
 
 def assemble(recipe: Recipe) -> Assembled:
@@ -71,6 +93,7 @@ def assemble(recipe: Recipe) -> Assembled:
         "reid": _reid,
         "ef": regression,
         "lv": segmentation,
+        "freeecho": label_conditioned,
     }
     return builders[recipe.stage](recipe)
 
