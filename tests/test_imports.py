@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "echoflow"
 LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart"},
-    {"synthesis", "evaluation", "distances", "looks", "freeecho"},
+    {"synthesis", "evaluation", "truth", "distances", "looks", "freeecho"},
     {"pipeline", "cascade"},
     {"privacy", "judges", "interop", "training"},
     {"networks", "latents", "data"},

@@ -1,0 +1,215 @@
+"""All cases of a plan, their scores, and the reports that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoflow.data.phantom.render import SIZE
+from echoflow.metrics.clinical import mae, r2, slope
+from echoflow.metrics.intervals import Indices, bootstrapped
+from echoflow.metrics.report import Report
+from echoflow.truth.cases import RUNGS, Case, Engine, TruthPlan, Video, cases
+from echoflow.truth.scores import Beating, Score, score
+from echoflow.types import View
+
+Values = NDArray[np.float64]
+Tell = Callable[[int, int], None]
+
+RESAMPLES = 500
+FEW = 10  # hearts, below which an interval is said to be rough
+PICTURE = ("psnr", "ssim", "mae", "psnr_phase", "ssim_phase")
+HEART = ("dice", "dice_phase", "dice_es", "curve", "identity", "recognised")
+ERRORS = ("ef_mask", "ef_regressor", "rate", "systole", "start")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows of a case: both videos (t, h, w), both volume curves (t,) from 0 to 1."""
+
+    heart: int
+    view: View
+    asked: float
+    own: float
+    generated: Video
+    truth: Video
+    found: Values
+    exact: Values
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`scores[rung][name]` and `asked` are (hearts, views, 1 + efs), a heart's own EF first.
+
+    `true` has the exact mask's EF, the rate and the systole of the true videos by those names.
+    `shown` are the cases of the first heart.
+    """
+
+    plan: TruthPlan
+    fps: float
+    asked: Values
+    scores: Mapping[str, Mapping[str, Values]]
+    true: Mapping[str, Values]
+    shown: tuple[Shown, ...]
+    settings: Mapping[str, object]
+
+    def measured(self, rung: str, name: str) -> Values:
+        """A score of an answer, (hearts, views, 1 + efs)."""
+        return self.scores[rung][name]
+
+    def error(self, rung: str, name: str) -> Values:
+        """How far one of `ERRORS` is off: EFs from what was asked, beats from the true video's."""
+        true = self.asked if name.startswith("ef_") else self.true[name]
+        return np.abs(self.measured(rung, name) - true)
+
+    def reports(self) -> list[Report]:
+        """Every number with its interval over hearts."""
+        own, other, all_ = slice(0, 1), slice(1, None), slice(None)
+        return [
+            self._report("obedience", self._obedience(), all_),
+            self._report("counterfactual", self._ladder(other, tuple(RUNGS)), other),
+            self._report("factual", self._ladder(own, ("generated", "stranger")), own),
+            self._report("beats", self._beats(), all_),
+        ]
+
+    def _ladder(self, part: slice, rungs: tuple[str, ...]) -> dict[str, float]:
+        """Means of scores and of errors, for every answer, over a part of the EFs."""
+        metrics: dict[str, float] = {}
+        for rung in rungs:
+            names = HEART if rung == "truth" else (*PICTURE, *HEART)
+            values = {name: self.measured(rung, name) for name in names}
+            values |= {f"{name}_error": self.error(rung, name) for name in ERRORS}
+            for name, value in values.items():
+                metrics |= _mean(f"{rung}_{name}", value[:, :, part])
+        return metrics
+
+    def _obedience(self) -> dict[str, float]:
+        """EF measured on EF asked for, by cavity and by regressor, model and true videos."""
+        exact = {"exact_mask": self.true["ef_mask"]}
+        sides = {
+            f"{rung}_{ruler}": self.measured(rung, f"ef_{ruler}")
+            for rung in ("generated", "truth")
+            for ruler in ("mask", "regressor")
+        }
+        metrics: dict[str, float] = {}
+        for name, values in (sides | exact).items():
+            metrics |= _followed(name, self.asked, values)
+        return metrics
+
+    def _beats(self) -> dict[str, float]:
+        """Rate per minute and timing in ms: mean, spread, and error against the patient's own."""
+        metrics: dict[str, float] = {}
+        for rung in ("generated", "truth", "stranger"):
+            for name in ("rate", "systole", "start"):
+                values = self.measured(rung, name)
+                metrics |= _mean(f"{rung}_{name}", values)
+                metrics[f"{rung}_{name}_sd"] = float(np.nanstd(values))
+                metrics |= _mean(f"{rung}_{name}_error", self.error(rung, name))
+            metrics[f"{rung}_without_rhythm"] = float(np.isnan(self.measured(rung, "rate")).mean())
+        metrics["exact_rate"] = float(np.nanmean(self.true["rate"]))
+        return metrics
+
+    def _report(self, name: str, metrics: dict[str, float], part: slice) -> Report:
+        few = (
+            f"{self.plan.hearts} hearts: the intervals resample hearts and are too narrow for "
+            f"fewer than {FEW}.",
+        )
+        n = int(self.asked[:, :, part].size)
+        return Report(name, metrics, n, self.settings, notes=few if len(self.asked) < FEW else ())
+
+
+def examine(engine: Engine, plan: TruthPlan, tell: Tell = lambda done, total: None) -> Findings:
+    """Asks every question of the plan and scores every answer."""
+    rows: dict[str, list[Score]] = {rung: [] for rung in RUNGS}
+    asked, exact, shown = [], [], []
+    for done, case in enumerate(cases(plan, engine.frames, engine.fps), 1):
+        true = Beating.of(case.truth.truth.mask[1:], case.view, engine.fps)
+        for rung, answer in RUNGS.items():
+            video = answer(engine, case, plan)
+            masks = engine.finder(video, case.truth.truth.mask[0])
+            found = Beating.of(masks, case.view, engine.fps)
+            rows[rung].append(score(engine, case, video, found, true))
+            if rung == "generated" and case.heart == 0:
+                shown.append(_shown(case, video, found, true))
+        asked.append(case.asked)
+        exact.append(_exact(true))
+        tell(done, len(plan))
+    shape = (plan.hearts, len(plan.views), 1 + len(plan.efs))
+    return Findings(
+        plan=plan,
+        fps=engine.fps,
+        asked=np.reshape(asked, shape),
+        scores={
+            rung: _table([asdict(one) for one in found], shape) for rung, found in rows.items()
+        },
+        true=_table(exact, shape),
+        shown=tuple(shown),
+        settings=_settings(engine, plan),
+    )
+
+
+def _exact(true: Beating) -> dict[str, float]:
+    """What the exact masks say of the true video."""
+    beat, nan = true.rhythm, float("nan")
+    return {
+        "ef_mask": true.ef,
+        "rate": beat.rate if beat else nan,
+        "systole": 1000 * beat.systole if beat else nan,
+        "start": -1000 * beat.ed if beat else nan,
+    }
+
+
+def _shown(case: Case, video: Video, found: Beating, true: Beating) -> Shown:
+    curves = found.volumes, true.volumes
+    return Shown(case.heart, case.view, case.asked, case.own, video, case.video, *curves)
+
+
+def _table(rows: Sequence[Mapping[str, float]], shape: tuple[int, ...]) -> dict[str, Values]:
+    """Rows of numbers by name -> arrays of a shape by name."""
+    return {name: np.reshape([row[name] for row in rows], shape) for name in rows[0]}
+
+
+def _settings(engine: Engine, plan: TruthPlan) -> dict[str, object]:
+    """What the numbers depend on besides the weights."""
+    motion = {f"motion_{k}": v for k, v in asdict(plan.motion or engine.motion).items()}
+    interval = {"level": 90, "of": "hearts"}
+    clip = {"frames": engine.frames, "fps": engine.fps, "size": [SIZE, SIZE]}
+    return {**plan.settings(), **clip, **motion, "interval": interval}
+
+
+def _mean(name: str, values: Values) -> dict[str, float]:
+    """The mean of what is known of (hearts, ...), with its interval from resampled hearts."""
+    return _with_interval(name, len(values), lambda index: _mean_of(values[index]))
+
+
+def _mean_of(values: Values) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _followed(name: str, asked: Values, measured: Values) -> dict[str, float]:
+    """R2, MAE, slope and bias of what is known, with intervals from resampled hearts."""
+    statistics: Mapping[str, Callable[[Values, Values], float]] = {
+        "r2": r2,
+        "mae": mae,
+        "slope": slope,
+        "bias": lambda y, y_hat: float(np.mean(y_hat - y)),
+    }
+    metrics: dict[str, float] = {}
+    for key, statistic in statistics.items():
+
+        def value(index: Indices, statistic: Callable = statistic) -> float:
+            y, y_hat = asked[index], measured[index]
+            known = np.isfinite(y_hat)
+            return statistic(y[known], y_hat[known]) if known.any() else float("nan")
+
+        metrics |= _with_interval(f"{name}_{key}", len(asked), value)
+    return metrics
+
+
+def _with_interval(name: str, hearts: int, value: Callable[[Indices], float]) -> dict[str, float]:
+    low, high = bootstrapped(value, hearts, RESAMPLES)
+    return {name: value(np.arange(hearts)), f"{name}_low": low, f"{name}_high": high}
