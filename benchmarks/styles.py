@@ -1,9 +1,9 @@
 """The released block style (v1) against our own (v2), trained alike on the phantom.
 
 Usage: python benchmarks/styles.py --latents FOLDER [--task image|video|both] [--steps 400]
-[--batch 8] [--seeds 3]. FOLDER comes from `echoflow encode` on a phantom dataset. Same width,
-depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the table
-has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
+[--seeds 3] [--precision bf16]. FOLDER comes from `echoflow encode` on a phantom dataset. Same
+width, depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the
+table has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def engines(args: argparse.Namespace, batch: int) -> list[Engine]:
         Engine(
             steps=args.steps, batch=batch, lr=args.lr, warmup=50, decay=0.35, ema=0.99, seed=seed,
             validate_every=args.steps, checkpoint_every=args.steps, compile=args.compile,
+            precision=args.precision,
         )
         for seed in range(args.seeds)
     ]  # fmt: skip
@@ -134,16 +135,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/styles.json"))
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--out", type=Path, help="default benchmarks/results/styles_TASK.json")
     args = parser.parse_args()
     rows = [
         row(contest, name, config, engines(args, contest.recipe.engine.batch))
         for contest in contests(args.latents, args.task)
         for name, config in contest.configs.items()
     ]
-    settings = {key: getattr(args, key) for key in ("steps", "seeds", "lr", "compile")}
+    settings = {key: getattr(args, key) for key in ("steps", "seeds", "lr", "compile", "precision")}
     card = {**where(), **settings, "rows": rows}
-    with atomic_file(args.out) as work:
+    out = args.out or Path(f"benchmarks/results/styles_{args.task}.json")
+    with atomic_file(out) as work:
         work.write_text(json.dumps(card, indent=2) + "\n")
 
 
