@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from echoflow.data.pixels import to_float, to_uint8
+from echoflow.data.pixels import signed, to_float, to_uint8, unsigned
 
 GREYS = np.arange(256, dtype=np.uint8)
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "math.tiny.safetensors"
@@ -30,6 +30,13 @@ def test_round_trip_is_exact(make):
 def test_clamped_and_truncated_not_wrapped(make):
     x = make(np.array([-9.0, -1.0, 0.0078, 0.9999, 9.0], np.float32))
     assert np.asarray(to_uint8(x)).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_signed_pixels_end_at_one_and_come_back():
+    x = signed(torch.from_numpy(GREYS))
+    assert (x[0].item(), x[255].item()) == (-1.0, 1.0)
+    assert (unsigned(x).numpy() == GREYS).all()
+    assert unsigned(torch.tensor([-2.0, 0.001, 2.0])).tolist() == [0, 128, 255]
 
 
 def test_half_precision_is_widened_first():

@@ -57,7 +57,7 @@ def lv_masks(manifest: Manifest, record: Record) -> Masks:
     for frame, lines in manifest.tracings.get(record.uid, {}).items():
         if len(lines) >= _LEAST:
             masks[frame] = tracing_mask(np.clip(lines, -_FAR, _FAR), *size)
-    masks |= _labelled(manifest, record)
+    masks |= {f: maps == LV_LABEL for f, maps in label_maps(manifest, record).items()}
     return {f: m for f, m in sorted(masks.items()) if 0 <= f < record.frames and m.any()}
 
 
@@ -122,18 +122,21 @@ def _plane(lines: np.ndarray | None, mask: np.ndarray, scale: Scale) -> Plane:
     return Plane.of_mask(mask, scale) if lines is None else Plane.of_tracing(lines, scale)
 
 
-def _labelled(manifest: Manifest, record: Record) -> Masks:
-    """The masks of the frames that have label maps; each file is read once."""
+def label_maps(manifest: Manifest, record: Record) -> Masks:
+    """frame -> uint8 (h, w) of the labels of CAMUS, of the frames that have such a map.
+
+    Each file is read once. `InputError`: one is damaged or of another size.
+    """
     named = manifest.label_maps.get(record.uid, {})
-    masks: Masks = {}
+    found: Masks = {}
     for path in dict.fromkeys(named.values()):
         maps = _label_map(manifest, path, record)
         if record.uid in manifest.backwards:
             maps = maps[::-1]
         for frame in (frame for frame, name in named.items() if name == path):
             if len(maps) == 1 or frame < len(maps):
-                masks[frame] = maps[0 if len(maps) == 1 else frame] == LV_LABEL
-    return masks
+                found[frame] = maps[0 if len(maps) == 1 else frame]
+    return found
 
 
 def _label_map(manifest: Manifest, name: str, record: Record) -> np.ndarray:

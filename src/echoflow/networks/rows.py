@@ -129,6 +129,7 @@ ROWS: dict[str, Config] = {
     **dict(_transformers()),
     **dict(_cascades()),
     "Free-Echo": LabelUNet3DConfig(),
+    "Free-Echo-phantom": LabelUNet3DConfig(1, 56, 12, 16, heads=2, head=16),
     **NANO,
 }
 

@@ -23,6 +23,7 @@ from echoflow.networks.unet3d_labels_layers import (
     LinearAttention,
     WithinFrame,
     grow,
+    per_frame,
     shrink,
     sinusoid,
 )
@@ -145,20 +146,20 @@ class LabelUNet3D(nn.Module):
     def output(self, x: Tensor, noise: Tensor, planes: Tensor) -> Tensor:
         """The same with all planes of every frame, (b, labels, t, h, w)."""
         bias = self.bias(x.shape[2])
-        x = self.stem_time(self.stem(torch.cat([x, planes.to(x.dtype)], dim=1)), bias)
+        x = self.stem_time(per_frame(self.stem, torch.cat([x, planes.to(x.dtype)], dim=1)), bias)
         features = sinusoid(noise, self.config.width).to(x.dtype)
         c = self.fc2(F.gelu(self.fc1(features)))
         y, skips = x, []
         for down in self.downs:
             y = down.inside(y, c, bias)
             skips.append(y)
-            y = y if down.after is None else down.after(y)
+            y = y if down.after is None else per_frame(down.after, y)
         y = self.middle["space"](self.middle["first"](y, c))
         y = self.middle["last"](self.middle["time"](y, bias), c)
         for up in self.ups:
             y = up.inside(torch.cat([y, skips.pop()], dim=1), c, bias)
-            y = y if up.after is None else up.after(y)
-        return self.head(self.last(torch.cat([y, x], dim=1)))
+            y = y if up.after is None else per_frame(up.after, y)
+        return per_frame(self.head, self.last(torch.cat([y, x], dim=1)))
 
 
 class Level(nn.Module):

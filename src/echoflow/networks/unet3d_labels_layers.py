@@ -26,11 +26,12 @@ class Block(nn.Module):
         self.skip = nn.Conv3d(into, out, 1) if into != out else nn.Identity()
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        y = self.norm1(self.conv1(x))
+        y = self.norm1(per_frame(self.conv1, x))
         if self.ada is not None and c is not None:
             scale, shift = self.ada(F.silu(c))[..., None, None, None].chunk(2, dim=1)
             y = y * (1 + scale) + shift
-        return F.silu(self.norm2(self.conv2(F.silu(y)))) + self.skip(x)
+        y = F.silu(self.norm2(per_frame(self.conv2, F.silu(y))))
+        return y + (x if isinstance(self.skip, nn.Identity) else per_frame(self.skip, x))
 
 
 class ChannelNorm(nn.Module):
@@ -118,6 +119,19 @@ class DistanceTable(nn.Module):
         """(heads, frames, frames)."""
         at = torch.arange(frames, device=self.table.weight.device)
         return rearrange(self.table(_bucket(at - at[:, None])), "i j g -> g i j")
+
+
+def per_frame(conv: nn.Module, x: Tensor) -> Tensor:
+    """A 3-D convolution that is as long as one frame, as a 2-D one: on a CPU several times faster.
+
+    The weights stay in the shape they were published in.
+    """
+    assert isinstance(conv, nn.Conv3d | nn.ConvTranspose3d)
+    flat, weight = rearrange(x, "b c t h w -> (b t) c h w"), conv.weight[:, :, 0]
+    convolve = F.conv2d if isinstance(conv, nn.Conv3d) else F.conv_transpose2d
+    sizes = (conv.stride[1:], tuple(int(n) for n in conv.padding[1:]))
+    y = convolve(flat, weight, conv.bias, *sizes)
+    return rearrange(y, "(b t) c h w -> b c t h w", b=len(x))
 
 
 def shrink(width: int) -> nn.Module:

@@ -25,6 +25,7 @@ OPTIONS: Mapping[Stage, str] = {
     "reid": "reid",
     "ef": "ef",
     "lv": "lv",
+    "freeecho": "freeecho",
 }
 """The options that a stage reads, besides the engine's."""
 

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from echoflow.types import InputError
 
-Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv"]
+Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv", "freeecho"]
 Schedule = Literal["linear", "inverse-sqrt", "constant", "step"]
 ReIdHead = Literal["difference", "similarity"]
+Told = Literal["nothing", "sector", "labels"]
+"""What Free-Echo's network is told of a picture: nothing, where the sector is, or all labels."""
 Grey = tuple[float, float, float]
 """Grey levels 0..255, one for each colour channel."""
 
@@ -187,6 +189,21 @@ class SegmentationOptions(BaseModel):
     statistics: int = Field(default=0, ge=0)
 
 
+class FreeEchoOptions(BaseModel):
+    """EDM on clips of pixels, `frames` long and at `fps` or, without it, at the video's own rate.
+
+    `drop` is the share of examples that are told of no labels, for classifier-free guidance.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(default=24, ge=1)
+    fps: float | None = Field(default=None, gt=0)
+    told: Told = "sector"
+    drop: float = Field(default=0.0, ge=0, le=1)
+    sigma_data: float = Field(default=0.5, gt=0)
+
+
 class Recipe(BaseModel):
     """One training run: `stage` of the network `model` on `data`."""
 
@@ -219,6 +236,7 @@ class Recipe(BaseModel):
     reid: ReIdOptions = ReIdOptions()
     ef: RegressionOptions = RegressionOptions()
     lv: SegmentationOptions = SegmentationOptions()
+    freeecho: FreeEchoOptions = FreeEchoOptions()
 
     def to_yaml(self) -> str:
         """The resolved recipe, every value written out."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoflow.networks.rows import ROWS
-from echoflow.training import ours, protocols
+from echoflow.training import freeecho, ours, protocols
 from echoflow.training.provenance import Preset, Says
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.types import InputError
@@ -202,4 +202,5 @@ PRESETS: Mapping[str, Preset] = {
     **dict(_regressors()),
     **dict([_segmenter()]),
     **ours.presets(),
+    **freeecho.presets(),
 }
