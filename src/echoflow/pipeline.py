@@ -45,6 +45,7 @@ class Generator:
     net: nn.Module
     process: Process
     shape: tuple[int, ...]
+    batch: int = GPU_BATCH
 
     def sample(
         self,
@@ -59,7 +60,7 @@ class Generator:
         video = len(self.shape) == 4
         trained = self.shape[1] if video else None
         shape = (self.shape[0], frames or self.shape[1], *self.shape[2:]) if video else self.shape
-        size = 1 if device.type == "cpu" else GPU_BATCH
+        size = 1 if device.type == "cpu" else self.batch
         parts = []
         for first in range(0, len(seeds), size):
             part = slice(first, first + size)

@@ -31,6 +31,8 @@ Step = Callable[[Field, Tensor, float, float, Past], Moved]
 Noise = Callable[[int], Tensor]
 """Unit noise (b, ...): 0 is that of the start, 1 + k that of step k of the grid."""
 
+DESCENT = 2**32 - 1  # keeps the seeds of later stages apart from the streams of noise
+
 
 # ---- steps --------------------------------------------------------------------------------------
 
@@ -141,6 +143,12 @@ def noise_like(shape: Sequence[int], seeds: Sequence[int], stream: int = 0) -> T
     draws = [np.random.Generator(np.random.PCG64(key)) for key in keys]
     noise = [torch.from_numpy(rng.standard_normal(tuple(shape), np.float32)) for rng in draws]
     return torch.stack(noise) if noise else torch.empty(0, *shape)
+
+
+def descended(seeds: Sequence[int], key: int) -> list[int]:
+    """A new seed from each, whose noise is unrelated: for the next stage of a cascade."""
+    keys = (np.random.SeedSequence(int(seed), spawn_key=(DESCENT, key)) for seed in seeds)
+    return [int(one.generate_state(1, np.uint64)[0]) for one in keys]
 
 
 @dataclass(frozen=True)

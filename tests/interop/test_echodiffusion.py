@@ -20,7 +20,7 @@ from echoflow.interop import echodiffusion
 from echoflow.interop.keymap import to_ours, to_theirs
 from echoflow.interop.unet3d import FOREIGN, RULES, read, write
 from echoflow.networks import zoo
-from echoflow.networks.unet3d import UNet3D, UNet3DConfig
+from echoflow.networks.unet3d import UNet3D, UNet3DConfig, check_order
 from echoflow.process import EDM, corrupt
 from echoflow.types import InputError
 
@@ -350,9 +350,11 @@ def test_stages_of_another_order_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it holds the weights of another model"):
         echodiffusion.load(tmp_path)
     with pytest.raises(InputError, match="stage 2 of a cascade needs a low-resolution input"):
-        echodiffusion.check_order([FORMS[0], replace(FORMS[0], size=16)])
+        check_order([FORMS[0], replace(FORMS[0], size=16)])
     with pytest.raises(InputError, match="stage 1 of a cascade takes no low-resolution"):
-        echodiffusion.check_order(FORMS[1:])
+        check_order(FORMS[1:])
+    with pytest.raises(InputError, match="stage 1 makes 3 colour channels and stage 2 1;"):
+        check_order([FORMS[0], replace(FORMS[1], channels=1)])
 
 
 def test_programs_and_ruins_are_not_opened(tmp_path: Path) -> None:

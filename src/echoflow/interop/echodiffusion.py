@@ -10,9 +10,8 @@ the ones to sample with, and raw ones, `model: unets.<i>.<key>`; i counts from 0
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,7 +23,7 @@ from echoflow.interop.keymap import to_ours, to_theirs
 from echoflow.interop.unet3d import RULES, read
 from echoflow.lowres import Resize
 from echoflow.networks import weights
-from echoflow.networks.unet3d import UNet3D, UNet3DConfig
+from echoflow.networks.unet3d import UNet3D, UNet3DConfig, check_order
 from echoflow.process import EDM
 from echoflow.types import InputError, choose
 
@@ -86,22 +85,6 @@ def read_stages(path: Path) -> tuple[Stage, ...]:
         raise InputError(f"{path} is not the config of a cascade ({error!r}).") from error
     check_order([stage.config for stage in stages])
     return stages
-
-
-def check_order(configs: Sequence[UNet3DConfig]) -> None:
-    """`InputError` unless every stage makes more of what the one before made."""
-    for i, (before, after) in enumerate(pairwise(configs), start=1):
-        if before.size > after.size or before.frames > after.frames:
-            raise InputError(
-                f"stage {i} makes {before.frames} frames of {before.size} pixels and stage {i + 1} "
-                f"{after.frames} of {after.size}; put the stages in order of growing size."
-            )
-    for i, config in enumerate(configs, start=1):
-        if config.lowres != (i > 1):
-            raise InputError(
-                f"stage {i} of a cascade {'needs a' if i > 1 else 'takes no'} low-resolution "
-                "input; check the order of the stages."
-            )
 
 
 def _stage(

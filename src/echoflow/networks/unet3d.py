@@ -8,7 +8,9 @@ and gives F of Karras et al. 2022.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -104,6 +106,27 @@ class UNet3DConfig:
     def skips(self) -> tuple[int, ...]:
         """Channels of the skip connections of each level."""
         return self.widths if self.memory_saving else self.entries
+
+
+def check_order(configs: Sequence[UNet3DConfig]) -> None:
+    """`InputError` unless every stage makes more of what the one before made."""
+    for i, (before, after) in enumerate(pairwise(configs), start=1):
+        if before.channels != after.channels:
+            raise InputError(
+                f"stage {i} makes {before.channels} colour channels and stage {i + 1} "
+                f"{after.channels}; a cascade has as many in every stage."
+            )
+        if before.size > after.size or before.frames > after.frames:
+            raise InputError(
+                f"stage {i} makes {before.frames} frames of {before.size} pixels and stage {i + 1} "
+                f"{after.frames} of {after.size}; put the stages in order of growing size."
+            )
+    for i, config in enumerate(configs, start=1):
+        if config.lowres != (i > 1):
+            raise InputError(
+                f"stage {i} of a cascade {'needs a' if i > 1 else 'takes no'} low-resolution "
+                "input; check the order of the stages."
+            )
 
 
 class UNet3D(nn.Module):
