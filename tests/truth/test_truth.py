@@ -1,11 +1,16 @@
 """Phantom truth: a model that knows the answer is as good as the instruments, others are not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from oracle import FPS, FRAMES, PLAN, Oracle
 
+from echoflow.metrics.comparison import read_reports
 from echoflow.metrics.report import Report
 from echoflow.metrics.rhythm import rhythm
+from echoflow.pages.numbers import write
+from echoflow.pages.truth import page
 from echoflow.truth import RUNGS, Case, Findings, TruthPlan, examine
 from echoflow.truth.cases import Video, cases
 from echoflow.truth.scores import Beating, aligned, relative_volumes
@@ -144,3 +149,21 @@ def test_plans_that_cannot_be_answered(words: str, plan: dict) -> None:
 
 def test_every_rung_is_scored(found: Findings) -> None:
     assert set(found.scores) == set(RUNGS)
+
+
+def test_the_page_shows_both_and_says_where_numbers_come_from(
+    found: Findings, reports: dict[str, Report], tmp_path: Path
+) -> None:
+    told = page(found, list(reports.values()), "tiny")
+    html, text, numbers = write(tmp_path / "truth", told, list(reports.values()))
+    assert html.read_text().count("data:video/mp4;base64,") == 1
+    assert html.read_text().count("data:image/png;base64,") == 3
+    assert "http" not in html.read_text().replace("http-equiv", "")
+    words = text.read_text()
+    for file in ("beside-A4C.mp4", "volumes.png", "bland-altman.png"):
+        assert f"](truth-files/{file})" in words
+        assert (tmp_path / "truth-files" / file).is_file()
+    for name in ("obedience", "counterfactual", "factual", "beats"):
+        assert f"Every number: {name}" in words
+    assert "nan" not in words
+    assert {report.name for report in read_reports(numbers)} == set(reports)

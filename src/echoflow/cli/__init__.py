@@ -26,6 +26,7 @@ from echoflow.cli import (
     report,
     runs,
     training,
+    truth,
 )
 from echoflow.cli.failures import explain
 
@@ -51,6 +52,7 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
+evaluation.evaluate.command()(truth.truth)
 app.add_typer(evaluation.evaluate, name="evaluate")
 app.add_typer(data.data, name="data")
 app.add_typer(runs.runs, name="runs")

@@ -42,6 +42,15 @@ def check_split(name: str | None) -> Split | None:
     return None if name is None else Split(choose(name.upper(), list(Split), "split"))
 
 
+def efs(text: str) -> tuple[float, ...]:
+    """`20,45,70`: ejection fractions in percent."""
+    try:
+        values = [float(word) for word in names(text)]
+    except ValueError as error:
+        raise InputError(f"--ef must be percentages such as 20,45,70; got {text!r}.") from error
+    return tuple(map(check_ef, values))
+
+
 def video_path(path: Path) -> Path:
     """`path` if its suffix is one of a video that can be written."""
     choose(path.suffix.lower(), WRITABLE, "suffix of --out")

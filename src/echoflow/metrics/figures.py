@@ -21,10 +21,12 @@ MARKERS = ("o", "s", "^")
 INK, FAINT = "#22303c", "#c8d0d8"
 
 
-def asked_measured(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], floor: float | None) -> bytes:
+def asked_measured(
+    groups: Mapping[str, tuple[ArrayLike, ArrayLike]], floor: float | None, ruler: str = "regressor"
+) -> bytes:
     """EF asked against EF measured, a colour and marker per group.
 
-    `floor` is the regressor's own mean error on videos of known EF: a band about the diagonal.
+    `floor` is the ruler's own mean error on videos of known EF: a band about the diagonal.
     """
     figure, axes = _sheet(5.2, 4.6)
     ends = np.array([0.0, 100.0])
@@ -37,7 +39,7 @@ def asked_measured(groups: Mapping[str, tuple[ArrayLike, ArrayLike]], floor: flo
             color=FAINT,
             alpha=0.6,
             lw=0,
-            label=f"regressor's own error, {floor:.1f}",
+            label=f"{ruler}'s own error, {floor:.1f}",
         )
     for (name, (asked, measured)), colour, marker in zip(
         groups.items(), COLOURS, MARKERS, strict=False

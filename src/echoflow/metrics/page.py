@@ -109,15 +109,15 @@ def to_html(page: Page) -> str:
     )
 
 
-def to_markdown(page: Page) -> str:
-    """The same content for a terminal or a code host; pictures are linked by file name."""
+def to_markdown(page: Page, folder: str = "") -> str:
+    """The same content for a terminal or a code host; pictures are linked by file in `folder`."""
     parts = [f"# {page.title}", page.lead]
     parts.append("\n".join(f"- **{value}** {what}" for value, what in page.tiles))
     for section in page.sections:
         parts += [f"## {section.title}", *section.paragraphs]
         if section.table:
             parts.append(_markdown_table(section.table))
-        parts += [_markdown_picture(picture) for picture in section.pictures]
+        parts += [_markdown_picture(picture, folder) for picture in section.pictures]
     return "\n\n".join([*parts, "---", page.footer]) + "\n"
 
 
@@ -161,7 +161,8 @@ def _markdown_table(table: Table) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _markdown_picture(picture: Picture) -> str:
+def _markdown_picture(picture: Picture, folder: str) -> str:
     link = "" if picture.kind == "mp4" else "!"
     text = f"Video: {picture.alt}" if picture.kind == "mp4" else picture.alt
-    return f"{link}[{text}]({picture.file})\n\n{picture.caption}"
+    place = f"{folder}/{picture.file}" if folder else picture.file
+    return f"{link}[{text}]({place})\n\n{picture.caption}"

@@ -1,0 +1,1 @@
+"""Findings as pages: every number with its interval and where it comes from, beside the videos."""
