@@ -1,0 +1,177 @@
+"""Free-Echo in pixels: videos from a segmentation by a network that was trained without any.
+
+The pseudo-video of a label map, partly noised, is where sampling begins (Nguyen et al. 2024,
+algorithm 1); the network takes it from there to an echocardiogram. `begun` names the baselines of
+the paper's Table 1 beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+import torch
+from einops import repeat
+from torch import Tensor
+
+from echoflow.condition import Condition
+from echoflow.data.labels import Label, checked, planes
+from echoflow.data.pixels import unsigned
+from echoflow.freeecho.pseudo import coloured, pseudo_video
+from echoflow.freeecho.transfer import RELEASED, Transfer
+from echoflow.interop import freeecho as published
+from echoflow.networks import zoo
+from echoflow.networks.inference import device_of
+from echoflow.networks.unet3d_labels import LabelUNet3D
+from echoflow.process import EDM
+from echoflow.sampling import Churn, Noise, SamplingPlan, from_noise, noise_like
+from echoflow.training import folder, recipes
+from echoflow.training.recipes import Told
+from echoflow.types import InputError, choose
+
+Insertion = Literal["paper", "released"]
+"""How the pseudo-video enters at step k. `paper`: with noise of that step's level. `released`:
+without it, so that only churn noises it, by sigma_k where the network is told 1.41 sigma_k, and not
+at all where there is no churn."""
+Method = Literal["free-echo", "sdedit", "labels"]
+
+PAPER = SamplingPlan(steps=64, solver="heun", churn=Churn(), start_index=15)
+GUIDED = SamplingPlan(steps=64, solver="heun", churn=Churn(), scale=7.0, negative=("mask",))
+FPS = 24.0  # of a video whose model does not say; the papers' datasets have rates of their own
+BATCH = 8  # videos at once on a GPU
+
+
+@dataclass(frozen=True)
+class FreeEcho:
+    """A trained network, what it was told of labels in training, and the frame rate it makes."""
+
+    net: LabelUNet3D
+    told: Told = "sector"
+    fps: float = FPS
+    process: EDM = EDM(sigma_data=0.5)
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.net.config.size
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(c, t, h, w) of a video."""
+        k = self.net.config
+        return (k.channels, k.frames, k.size, k.size)
+
+    def videos(
+        self,
+        labels: np.ndarray,
+        seeds: Sequence[int],
+        plan: SamplingPlan = PAPER,
+        start: np.ndarray | None = None,
+        insertion: Insertion = "paper",
+    ) -> Tensor:
+        """Label maps (h, w) or (t, h, w), five labels -> uint8 (b, t, h, w), one for each seed.
+
+        `start` (3, t, h, w) or (t, h, w) in 0..255 is what sampling begins from, see `begun`; none:
+        noise. The network is told of the first map as it was in training. `InputError`: maps of
+        another size, or without a left ventricle.
+        """
+        choose(insertion, get_args(Insertion), "insertion")
+        labels = self.fitting(labels)
+        mask = planes(told_of(labels[0], self.told))
+        device, made = device_of(self.net), []
+        size = 1 if device.type == "cpu" else BATCH
+        for first in range(0, len(seeds), size):
+            part = list(seeds[first : first + size])
+            cond = Condition(mask=repeat(mask, "k h w -> b k h w", b=len(part))).to(device)
+            x0 = None if start is None else self.entering(start, len(part)).to(device)
+            noise = inserted(part, self.shape, device, insertion if start is not None else "paper")
+            made.append(from_noise(self.net, self.process, cond, noise, plan, x0))
+        return torch.cat([unsigned(x.mean(1)).cpu() for x in made])
+
+    def fitting(self, labels: np.ndarray) -> np.ndarray:
+        """Label maps (t, h, w) of the size of the videos, as many as frames or one."""
+        maps = labels if labels.ndim == 3 else labels[None]
+        frames = self.shape[1]
+        if maps.shape[1:] != (self.size, self.size) or len(maps) not in (1, frames):
+            raise InputError(
+                f"this model needs 1 or {frames} label maps of {self.size}x{self.size} pixels; got "
+                f"{len(maps)} of {maps.shape[1]}x{maps.shape[2]}. Resize them without smoothing."
+            )
+        checked(maps[0])
+        return maps
+
+    def entering(self, start: np.ndarray, n: int) -> Tensor:
+        """Greys or colours 0..255 as a video (n, c, t, h, w) in [-1, 1]; a model of one channel
+        sees the mean of the colours."""
+        channels = self.shape[0]
+        x = torch.from_numpy(np.ascontiguousarray(start, np.float32))
+        x = x if x.ndim == 4 and channels > 1 else (x.mean(0) if x.ndim == 4 else x)
+        if x.ndim == 3:
+            x = repeat(x, "t h w -> c t h w", c=channels)
+        if x.shape[1] == 1:
+            x = repeat(x, "c 1 h w -> c t h w", t=self.shape[1])
+        return repeat(x / 127.5 - 1, "c t h w -> b c t h w", b=n)
+
+
+def told_of(labels: np.ndarray, told: Told) -> np.ndarray:
+    """What a network is told of a label map: all, the sector, or nothing."""
+    if told == "labels":
+        return labels
+    return np.where(labels > Label.OUTSIDE, Label.SECTOR, 0) if told == "sector" else 0 * labels
+
+
+def inserted(
+    seeds: Sequence[int], shape: Sequence[int], device: torch.device, insertion: Insertion
+) -> Noise:
+    """The noise of a run: as released, none at its beginning."""
+
+    def noise(k: int) -> Tensor:
+        drawn = noise_like(shape, seeds, k).to(device)
+        return torch.zeros_like(drawn) if k == 0 and insertion == "released" else drawn
+
+    return noise
+
+
+def begun(
+    method: Method,
+    labels: np.ndarray,
+    size: int,
+    transfer: Transfer = RELEASED,
+    reference: np.ndarray | None = None,
+) -> np.ndarray | None:
+    """What each method of Table 1 begins from, given label maps (t, h, w): the pseudo-video, the
+    labels in colours (SDEdit), or nothing but noise (classifier-free, which is told of them)."""
+    choose(method, get_args(Method), "method")
+    if method == "labels":
+        return None
+    if method == "sdedit":
+        return coloured(labels, size)
+    return pseudo_video(labels, size, transfer, reference)
+
+
+def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> FreeEcho:
+    """A published checkpoint (a file), a run folder of ours, or the folder of a network.
+
+    A run knows what its network was told and its frame rate; `told` is for the others, "sector" if
+    not given, as the weights for CAMUS were.
+    """
+    path = Path(path)
+    if path.is_file():
+        return FreeEcho(published.load(path).to(device), told or "sector")
+    inside = path / "net" if (path / "net").is_dir() else path
+    net = zoo.load(inside)
+    if not isinstance(net, LabelUNet3D):
+        raise InputError(f"{inside} holds a {type(net).__name__}; give a network of Free-Echo.")
+    recipe = inside.parent / folder.RECIPE
+    if not recipe.is_file():
+        return FreeEcho(net.to(device), told or "sector")
+    options = recipes.read(recipe).freeecho
+    if told not in (None, options.told):
+        raise InputError(
+            f"the network in {inside} was told of {options.told} in training; got {told}."
+        )
+    process = EDM(sigma_data=options.sigma_data)
+    return FreeEcho(cast(LabelUNet3D, net.to(device)), options.told, options.fps or FPS, process)
