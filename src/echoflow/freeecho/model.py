@@ -40,6 +40,7 @@ Method = Literal["free-echo", "sdedit", "labels"]
 
 PAPER = SamplingPlan(steps=64, solver="heun", churn=Churn(), start_index=15)
 GUIDED = SamplingPlan(steps=64, solver="heun", churn=Churn(), scale=7.0, negative=("mask",))
+PROCESS = EDM(sigma_data=0.5)
 FPS = 24.0  # of a video whose model does not say; the papers' datasets have rates of their own
 BATCH = 8  # videos at once on a GPU
 
@@ -51,7 +52,7 @@ class FreeEcho:
     net: LabelUNet3D
     told: Told = "sector"
     fps: float = FPS
-    process: EDM = EDM(sigma_data=0.5)
+    process: EDM = PROCESS
 
     @property
     def size(self) -> int:
