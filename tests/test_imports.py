@@ -14,7 +14,7 @@ LAYERS = (  # top to bottom
     {"quickstart", "pages"},
     {"synthesis", "evaluation", "truth", "distances", "looks", "freeecho"},
     {"pipeline", "cascade"},
-    {"privacy", "judges", "interop", "training"},
+    {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
     {"process", "fields", "sampling", "lowres", "condition", "metrics"},
     {"types", "files"},

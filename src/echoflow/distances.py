@@ -12,6 +12,7 @@ import numpy as np
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
+from echoflow.encoders import TRUNKS, Trunk
 from echoflow.judges import EFFeatures, Regressor
 from echoflow.metrics.distribution import distribution
 from echoflow.metrics.extractors import PUBLISHED, Scripted
@@ -20,7 +21,8 @@ from echoflow.metrics.frechet import Covariance
 from echoflow.metrics.report import Report, fingerprint
 from echoflow.types import InputError, Split, choose
 
-EXTRACTORS = ("ef", "random", *(name for name, row in PUBLISHED.items() if row.call))
+SCRIPTED = tuple(name for name, row in PUBLISHED.items() if row.call)
+EXTRACTORS = ("ef", "random", *SCRIPTED, *TRUNKS)
 Progress = Callable[[int, int], None]
 
 
@@ -35,7 +37,7 @@ def extractor(
     if name == "random":
         return RandomFeatures()
     if name != "ef":
-        return Scripted(name, folder)
+        return Trunk(name, folder) if name in TRUNKS else Scripted(name, folder)
     from echoflow.pipeline import load
 
     regressor = load(weights).regressor
@@ -79,7 +81,9 @@ def distances(
 
 
 def _length(network: FeatureExtractor) -> int:
-    return network.net.config.frames if isinstance(network, EFFeatures) else 16
+    if isinstance(network, EFFeatures):
+        return network.net.config.frames
+    return network.frames if isinstance(network, Trunk) else 16
 
 
 def _features(

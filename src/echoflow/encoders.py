@@ -1,0 +1,143 @@
+"""Published feature networks whose code is not in their file: built here, filled strictly.
+
+A file is looked for where `metrics.extractors` looks, and never fetched. How videos are prepared is
+part of what a network measures; it follows the publication, and stands with each row of `TRUNKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from echoflow.metrics.extractors import PUBLISHED, find, tensors
+from echoflow.metrics.features import Identity
+from echoflow.networks.vit import ViT, ViTConfig
+from echoflow.networks.weights import check, fill
+from echoflow.types import InputError, choose
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+KINETICS = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+ECHOPRIME = ((29.110628, 28.076836, 29.096405), (47.989223, 46.456997, 47.20083))  # of 0..255
+GROUP = 32  # pictures that go through a network together
+
+
+@dataclass(frozen=True)
+class Row:
+    """`build` the network, `prepare` grey levels (n, t, h, w) for it; `frames` a clip should have.
+
+    What is prepared is (n, 3, t, h, w), or (n t, 3, h, w) where the network takes pictures.
+    """
+
+    build: Callable[[], nn.Module]
+    prepare: Callable[[Tensor], Tensor]
+    frames: int
+
+
+def _dinov2() -> nn.Module:
+    return ViT(ViTConfig())
+
+
+def _pictures(grey: Tensor) -> Tensor:
+    """224 x 224, bicubic with antialiasing as images are shrunk, ImageNet's mean and deviation."""
+    x = _sized(rearrange(grey, "n t h w -> (n t) 1 h w"), 224) / 255.0
+    return _normalised(repeat(x, "m 1 h w -> m c h w", c=3), IMAGENET)
+
+
+def _r2plus1d() -> nn.Module:
+    from torchvision.models.video import r2plus1d_18
+
+    return r2plus1d_18(weights=None)
+
+
+def _kinetics(grey: Tensor) -> Tensor:
+    """112 x 112, Kinetics' mean and deviation."""
+    return _clips(grey, 112, 255.0, KINETICS)
+
+
+def _echoprime() -> nn.Module:
+    from torchvision.models.video import mvit_v2_s
+
+    net = mvit_v2_s(weights=None)
+    net.head[-1] = nn.Linear(net.head[-1].in_features, 512)
+    return net
+
+
+def _every_other(grey: Tensor) -> Tensor:
+    """16 frames, every other one, at 224 x 224. A clip too short is continued by zeros *after*
+    normalisation, as published; the border of 10 % that is cut off scanner pictures there is kept,
+    since cropped clips have none.
+    """
+    x = _clips(grey[:, :32], 224, 1.0, ECHOPRIME)
+    return F.pad(x, (0, 0, 0, 0, 0, 32 - x.shape[2]))[:, :, ::2]
+
+
+TRUNKS: Mapping[str, Row] = {
+    "dinov2": Row(_dinov2, _pictures, 16),
+    "r2plus1d": Row(_r2plus1d, _kinetics, 16),
+    "echoprime": Row(_echoprime, _every_other, 32),
+}
+
+
+def _sized(x: Tensor, side: int) -> Tensor:
+    """(m, c, h, w) -> (m, c, side, side), bicubic, in grey levels that stay in range."""
+    if x.shape[-2:] == (side, side):
+        return x
+    antialias = x.shape[-1] > side or x.shape[-2] > side
+    made = F.interpolate(x, (side, side), mode="bicubic", antialias=antialias)
+    return made.clamp(0.0, 255.0)
+
+
+def _clips(
+    grey: Tensor, side: int, scale: float, statistics: tuple[tuple[float, ...], tuple[float, ...]]
+) -> Tensor:
+    x = _sized(rearrange(grey, "n t h w -> (n t) 1 h w"), side) / scale
+    x = _normalised(repeat(x, "m 1 h w -> m c h w", c=3), statistics)
+    return rearrange(x, "(n t) c h w -> n c t h w", n=len(grey))
+
+
+def _normalised(x: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+    mean, std = (x.new_tensor(values)[:, None, None] for values in statistics)
+    return (x - mean) / std
+
+
+class Trunk:
+    """A published network of tensors as a `FeatureExtractor`: one of `TRUNKS`."""
+
+    def __init__(self, name: str, folder: str | Path | None = None, device: str = "cpu") -> None:
+        self.row = TRUNKS[choose(name, TRUNKS, "published network")]
+        path = find(name, folder)
+        weights = tensors(name, folder)
+        check(weights, path)
+        net = self.row.build()
+        fill(net, weights, path)
+        if name == "r2plus1d":
+            net.fc = nn.Identity()  # features, not the classes of Kinetics
+        self.net, self.device = net.eval().to(device), device
+        self.features = PUBLISHED[name].features
+        self.identity = Identity(name, PUBLISHED[name].sha256)
+
+    @property
+    def frames(self) -> int:
+        """Frames that a clip should have."""
+        return self.row.frames
+
+    @torch.inference_mode()
+    def __call__(self, videos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (n, t, h, w) -> (n, d) of clips, or (n t, d) of their frames."""
+        grey = torch.from_numpy(np.ascontiguousarray(videos)).to(self.device).float()
+        x = self.row.prepare(grey)
+        found = torch.cat([self.net(part) for part in x.split(GROUP)]).float().cpu().numpy()
+        if found.ndim != 2 or found.shape[1] != self.features:
+            raise InputError(
+                f"{self.identity.name} gave features of shape {found.shape}; it should give "
+                f"{self.features} numbers for each."
+            )
+        return found
