@@ -66,14 +66,15 @@ def _echoprime() -> nn.Module:
     from torchvision.models.video import mvit_v2_s
 
     net = mvit_v2_s(weights=None)
-    net.head[-1] = nn.Linear(net.head[-1].in_features, 512)
+    net.head[-1] = nn.Linear(768, 512)
     return net
 
 
 def _every_other(grey: Tensor) -> Tensor:
-    """16 frames, every other one, at 224 x 224. A clip too short is continued by zeros *after*
-    normalisation, as published; the border of 10 % that is cut off scanner pictures there is kept,
-    since cropped clips have none.
+    """16 frames, every other one of 32, at 224 x 224.
+
+    A clip too short is continued by zeros *after* normalisation, as published. The border of 10 %
+    that is cut off scanner pictures there is kept, since cropped clips have none.
     """
     x = _clips(grey[:, :32], 224, 1.0, ECHOPRIME)
     return F.pad(x, (0, 0, 0, 0, 0, 32 - x.shape[2]))[:, :, ::2]

@@ -61,7 +61,11 @@ def distances(
     dataset: Annotated[Path, typer.Argument(help="Generated videos: a dataset or a folder.")],
     against: Annotated[Path, typer.Option(help="Real videos: a dataset or a folder.")],
     extractor: Annotated[
-        str, typer.Option(help="Network: ef, inception, i3d, dinov2, r2plus1d, echoprime; random is a test.")
+        str,
+        typer.Option(
+            help="Network: ef, inception, i3d, r2plus1d, dinov2, echoprime; random only tests "
+            "the program."
+        ),
     ] = "ef",
     weights: Annotated[str, typer.Option(help="Weights whose EF regressor `ef` is.")] = "nano",
     extractor_folder: Annotated[
