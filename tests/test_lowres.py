@@ -8,7 +8,7 @@ from closed_forms import golden
 from golden_cases import cases
 
 from echoflow.condition import Condition
-from echoflow.lowres import LOWRES, LowRes, log_snr, noised, resized, twin
+from echoflow.lowres import LOWRES, LowRes, log_snr, noised, resized
 from echoflow.types import InputError
 
 FILE = "echodiffusion/lowres_augmentation.tiny"
@@ -37,7 +37,7 @@ def test_golden_resizing_and_noise() -> None:
         small = resized(video, (how.get("low_frames", t), side, side), how["mode"])
         found = {"low": small}
         if "back_up" in wanted:
-            found["back_up"] = twin(video, small.shape[2:], how["mode"])
+            found["back_up"] = resized(small, video.shape[2:], how["mode"])
             noise = at["noise"]
             assert noise is not None
             ratio = log_snr(torch.full((len(video),), how["t"]))
@@ -69,7 +69,7 @@ def test_noise_keeps_the_variance_of_what_has_variance_one() -> None:
 @pytest.mark.parametrize("mode", ["nearest", "trilinear"])
 def test_a_still_grey_video_stays_what_it_is(mode) -> None:
     video = torch.full((1, 1, 4, 6, 6), 0.3)
-    torch.testing.assert_close(twin(video, (2, 3, 3), mode), video)
+    torch.testing.assert_close(resized(resized(video, (2, 3, 3), mode), (4, 6, 6), mode), video)
     assert resized(video, (4, 6, 6), mode) is video
 
 

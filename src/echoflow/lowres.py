@@ -71,11 +71,6 @@ def resized(video: Tensor, shape: Sequence[int], mode: Resize) -> Tensor:
     return F.interpolate(video, tuple(shape), mode=mode)
 
 
-def twin(video: Tensor, small: Sequence[int], mode: Resize) -> Tensor:
-    """What would be left of a video, had the stage before made it: down to its (t, h, w) and up."""
-    return resized(resized(video, small, mode), video.shape[2:], mode)
-
-
 def log_snr(t: Tensor) -> Tensor:
     """ln(alpha^2 / sigma^2) at t in [0, 1]: 9.2 ... -10."""
     return -torch.expm1(1e-4 + 10 * t**2).log()

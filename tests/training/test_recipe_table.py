@@ -34,7 +34,7 @@ def test_the_options_of_a_row_of_the_paper_have_a_source_of_their_own(name: str)
 def pruned(recipe: Recipe) -> dict[str, object]:
     """What is printed: all but the options of other stages."""
     own = {"lifm": "flow", "lvfm": "flow"}.get(recipe.stage, recipe.stage)
-    options = {"avae", "flow", "reid", "ef", "lv", "freeecho"} - {own}
+    options = {"avae", "flow", "reid", "ef", "lv", "freeecho", "cascade"} - {own}
     return {key: v for key, v in recipe.model_dump(mode="json").items() if key not in options}
 
 

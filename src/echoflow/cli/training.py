@@ -70,7 +70,7 @@ def _tell_left_out(recipe: Recipe) -> None:
     from echoflow.data.sources import open_source
     from echoflow.training.sources import folders
 
-    if recipe.stage in ("avae", "ef", "lv", "freeecho"):
+    if recipe.stage in ("avae", "ef", "lv", "freeecho", "cascade"):
         for folder in folders(recipe.data):
             manifest = open_source(folder, splits=recipe.splits)
             line = left_out_line(manifest.findings, len(manifest.records))

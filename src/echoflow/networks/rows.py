@@ -89,6 +89,11 @@ CASCADES: dict[str, tuple[UNet3DConfig, ...]] = {
     "4SCM": (BASE, replace(UPSAMPLER, frames=32), replace(UPSAMPLER, frames=64), SHARPENER),
 }
 """The stages of EchoDiffusion, as published: 8 frames per second grow to 32, 56 pixels to 112."""
+SMALL = UNet3DConfig(1, 28, 16, 32, blocks=(1, 1, 1), heads=4, head=16)
+PHANTOM_CASCADE = (
+    SMALL,
+    replace(SMALL, size=56, frames=32, width=16, lowres=True, memory_saving=True),
+)
 JUDGES: dict[str, Config] = {"EF-R2+1D": R2Plus1DConfig(), "LV-DeepLabV3": DeepLabConfig()}
 
 
@@ -129,6 +134,7 @@ ROWS: dict[str, Config] = {
     **dict(_transformers()),
     **dict(_cascades()),
     "Free-Echo": LabelUNet3DConfig(),
+    **{f"2SCM-phantom-{i}": config for i, config in enumerate(PHANTOM_CASCADE, start=1)},
     "Free-Echo-phantom": LabelUNet3DConfig(1, 56, 12, 16, heads=2, head=16),
     **NANO,
 }

@@ -26,6 +26,7 @@ OPTIONS: Mapping[Stage, str] = {
     "ef": "ef",
     "lv": "lv",
     "freeecho": "freeecho",
+    "cascade": "cascade",
 }
 """The options that a stage reads, besides the engine's."""
 

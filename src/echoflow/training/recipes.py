@@ -9,9 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from echoflow.training.options import CascadeOptions
 from echoflow.types import InputError
 
-Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv", "freeecho"]
+Stage = Literal["avae", "lifm", "lvfm", "reid", "ef", "lv", "freeecho", "cascade"]
 Schedule = Literal["linear", "inverse-sqrt", "constant", "step"]
 ReIdHead = Literal["difference", "similarity"]
 Told = Literal["nothing", "sector", "labels"]
@@ -237,6 +238,7 @@ class Recipe(BaseModel):
     ef: RegressionOptions = RegressionOptions()
     lv: SegmentationOptions = SegmentationOptions()
     freeecho: FreeEchoOptions = FreeEchoOptions()
+    cascade: CascadeOptions = CascadeOptions()
 
     def to_yaml(self) -> str:
         """The resolved recipe, every value written out."""

@@ -86,8 +86,8 @@ def _some(n: int) -> np.ndarray:
     return np.random.default_rng(1).permutation(n)[:HELD_OUT]
 
 
-def fixed(source: Source, batch: int = HELD_OUT) -> list[Batch]:
-    """The first `HELD_OUT` examples of a source, always the same, in batches."""
+def fixed(source: Source, batch: int = HELD_OUT, most: int = HELD_OUT) -> list[Batch]:
+    """The first `most` examples of a source, always the same, in batches."""
     rng = np.random.default_rng(0)
-    index = _some(len(source))
+    index = _some(len(source))[:most]
     return [source.batch(part, rng) for part in np.array_split(index, max(1, len(index) // batch))]

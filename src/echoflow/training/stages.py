@@ -19,9 +19,11 @@ from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.networks.trunks import DeepLabConfig, R2Plus1DConfig, ReId18Config
 from echoflow.networks.unet import STUNetConfig, UNetConfig
+from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.training import checkpoint
 from echoflow.training.autoencoder import AutoencoderTask
+from echoflow.training.cascaded import cascade_stage
 from echoflow.training.downstream import ReIdTask, begin_similarity
 from echoflow.training.fit import Progress, fit
 from echoflow.training.generation import FlowTask
@@ -45,6 +47,7 @@ MODELS: dict[Stage, tuple[type, ...]] = {
     "ef": (EFRegressorConfig, R2Plus1DConfig),
     "lv": (LVSegmenterConfig, DeepLabConfig),
     "freeecho": (LabelUNet3DConfig,),
+    "cascade": (UNet3DConfig,),
 }
 NETWORKS = {**dict.fromkeys(MODELS, "net"), "avae": "avae"}
 """The folder in a finished run that holds the network of a stage."""
@@ -94,6 +97,7 @@ def assemble(recipe: Recipe) -> Assembled:
         "ef": regression,
         "lv": segmentation,
         "freeecho": label_conditioned,
+        "cascade": cascade_stage,
     }
     return builders[recipe.stage](recipe)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from echoflow.networks.rows import ROWS
-from echoflow.training import freeecho, ours, protocols
+from echoflow.training import echodiffusion, freeecho, ours, protocols
 from echoflow.training.provenance import Preset, Says
 from echoflow.training.recipes import Recipe, Stage
 from echoflow.types import InputError
@@ -202,5 +202,6 @@ PRESETS: Mapping[str, Preset] = {
     **dict(_regressors()),
     **dict([_segmenter()]),
     **ours.presets(),
+    **echodiffusion.presets(),
     **freeecho.presets(),
 }
