@@ -10,6 +10,7 @@ volume, so it thickens; the base moves towards the apex, and the atrium follows 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -119,7 +120,6 @@ def _following(atrium: np.ndarray, cavity: np.ndarray, axis: Axis, along: float)
 def _scaled(mask: np.ndarray, fixed: np.ndarray, stretch: np.ndarray) -> np.ndarray:
     """The mask stretched by a (2, 2) matrix around a fixed point (y, x)."""
     back = np.linalg.inv(stretch)
-    moved = ndimage.affine_transform(
-        mask.astype(np.float32), back, fixed - back @ fixed, order=1, mode="constant"
-    )
+    shift: Any = fixed - back @ fixed
+    moved = ndimage.affine_transform(mask.astype(np.float32), back, shift, order=1)
     return np.asarray(moved) >= 0.5
