@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,21 +62,48 @@ def distances(
     Videos that are shorter or cannot be read are left out and counted in the notes. `split` takes
     a part of the real dataset.
     """
-    frames = _length(network) if frames is None else frames
     ours, theirs = open_source(generated), open_source(real)
-    if split is not None:
-        theirs = replace(theirs, records=theirs.of(split))
-    total = len(ours.records) + len(theirs.records)
-    settings = {"clip": "first frames", "split": split.value if split else "all"}
-    fake, notes = _features(ours, network, frames, lambda done: tell(done, total))
-    truth, more = _features(theirs, network, frames, lambda n: tell(len(ours.records) + n, total))
-    report = distribution(truth, fake, covariance, seed=seed)
-    prints = {"dataset": fingerprint_of(ours), "against": fingerprint_of(theirs)}
+    total = len(ours.records) + len(theirs.of(split))
+    fake = seen(ours, network, frames, None, lambda done: tell(done, total))
+    truth = seen(theirs, network, frames, split, lambda n: tell(len(ours.records) + n, total))
+    return between(fake, truth, covariance, seed)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A dataset in the eyes of a network: features, its fingerprint, what was left out of it."""
+
+    features: Features
+    fingerprint: str
+    split: str
+    notes: tuple[str, ...]
+
+
+def seen(
+    dataset: str | Path | Manifest,
+    network: FeatureExtractor,
+    frames: int | None = None,
+    split: Split | None = None,
+    tell: Callable[[int], None] = lambda done: None,
+) -> Seen:
+    """The features of a dataset or of one of its splits; see `distances` for the rest."""
+    manifest = dataset if isinstance(dataset, Manifest) else open_source(dataset)
+    part = replace(manifest, records=manifest.of(split))
+    frames = _length(network) if frames is None else frames
+    features, notes = _features(part, network, frames, tell)
+    return Seen(features, fingerprint_of(manifest), split.value if split else "all", notes)
+
+
+def between(
+    generated: Seen, real: Seen, covariance: Covariance = "sample", seed: int = 0
+) -> Report:
+    """The distances of two datasets whose features are there."""
+    report = distribution(real.features, generated.features, covariance, seed=seed)
     return replace(
         report,
-        settings={**report.settings, **settings},
-        fingerprints=prints,
-        notes=(*report.notes, *notes, *more),
+        settings={**report.settings, "clip": "first frames", "split": real.split},
+        fingerprints={"dataset": generated.fingerprint, "against": real.fingerprint},
+        notes=(*report.notes, *generated.notes, *real.notes),
     )
 
 

@@ -79,7 +79,7 @@ def test_refusals() -> None:
         distribution(a, replace(a, settings={**SETTINGS, "fps": 32.0}))
     with pytest.raises(InputError, match="extractor 'net' and 'other'"):
         distribution(a, replace(a, extractor=Identity("other", NET.sha256)))
-    with pytest.raises(InputError, match="at least 6 samples; got 20 and 5"):
+    with pytest.raises(InputError, match="at least 7 samples; got 20 and 5"):
         distribution(a, features(5))
     bad = a.values.copy()
     bad[3, 1] = np.nan

@@ -40,7 +40,7 @@ def distribution(
     the pooled samples. Intervals leave out `blocks` blocks of videos in turn, of either set.
     """
     _comparable(real, generated)
-    a, b = pair(real.values, generated.values, least=k + 1)
+    a, b = pair(real.values, generated.values, least=k + 2)  # an interval leaves one out
     bandwidth = median_distance(a, b)
     whole, kernel = frechet(Statistics.of(a), Statistics.of(b), covariance, seed), kid(a, b)
     distances: dict[str, Distance] = {

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from echoflow.metrics.intervals import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -93,6 +95,36 @@ def ef_histograms(groups: Mapping[str, ArrayLike]) -> bytes:
         axes.axvline(float(v.mean()), color=colour, lw=1.0, ls=":")
     axes.set(xlim=(0, 100), xlabel="EF (%)", ylabel="share of the split (%)")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
+    return png(figure)
+
+
+def printed_and_measured(
+    panels: Mapping[str, Mapping[str, tuple[float | None, float | None, Interval | None]]],
+    paper: str,
+    on: str,
+) -> bytes:
+    """A panel per metric, a line per row: the number of the paper, ours, and our interval.
+
+    The scales of the panels are their own; rows run from the top.
+    """
+    names = list(next(iter(panels.values()))) if panels else []
+    width, height = 2.6, max(1.8, 0.27 * len(names) + 1.0)
+    figure, grid = _panels(max(1, len(panels)), width, height)
+    places = np.arange(len(names))
+    for axes, (metric, rows) in zip(grid, panels.items(), strict=False):
+        axes.set(title=metric, ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticks(places, names, fontsize=8)
+        quoted = [np.nan if rows[n][0] is None else rows[n][0] for n in names]
+        ours = [np.nan if rows[n][1] is None else rows[n][1] for n in names]
+        axes.plot(quoted, places, "D", mfc="none", color=COLOURS[1], ms=6, label=f"paper, {paper}")
+        axes.plot(ours, places, "o", color=COLOURS[0], ms=4.5, label=f"ours, {on}")
+        for place, name in enumerate(names):
+            interval = rows[name][2]
+            if interval is not None:
+                axes.plot(interval, (place, place), color=COLOURS[0], lw=1.4)
+    if panels:
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return png(figure)
 
 
