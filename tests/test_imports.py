@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "echoflow"
 LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
-    {"quickstart", "pages"},
+    {"quickstart", "pages", "reproduce"},
     {"synthesis", "evaluation", "truth", "distances", "looks", "freeecho"},
     {"pipeline", "cascade"},
     {"privacy", "judges", "encoders", "interop", "training"},

@@ -24,6 +24,7 @@ from echoflow.cli import (
     models,
     phantom,
     report,
+    reproduce,
     runs,
     training,
     truth,
@@ -48,6 +49,7 @@ for verb in (
     training.train,
     models.models,
     report.report,
+    reproduce.reproduce,
     interop.import_,
     interop.export,
 ):

@@ -114,8 +114,8 @@ def printed_and_measured(
     for axes, (metric, rows) in zip(grid, panels.items(), strict=False):
         axes.set(title=metric, ylim=(len(names) - 0.4, -0.6))
         axes.set_yticks(places, names, fontsize=8)
-        quoted = [np.nan if rows[n][0] is None else rows[n][0] for n in names]
-        ours = [np.nan if rows[n][1] is None else rows[n][1] for n in names]
+        quoted = np.array([rows[name][0] for name in names], float)  # None becomes nan
+        ours = np.array([rows[name][1] for name in names], float)
         axes.plot(quoted, places, "D", mfc="none", color=COLOURS[1], ms=6, label=f"paper, {paper}")
         axes.plot(ours, places, "o", color=COLOURS[0], ms=4.5, label=f"ours, {on}")
         for place, name in enumerate(names):

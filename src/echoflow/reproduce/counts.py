@@ -1,0 +1,71 @@
+"""EchoFlow's Table 7, what is in a dataset, and Table 5, what the privacy filter throws away."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from echoflow.data.findings import left_out_line
+from echoflow.data.manifest import FILE_LIST
+from echoflow.data.table import read_table
+from echoflow.distances import fingerprint_of
+from echoflow.metrics.intervals import bootstrapped
+from echoflow.metrics.report import Report
+from echoflow.reproduce.job import Job
+from echoflow.synthesis import DatasetPlan, Origin, synthesise
+from echoflow.synthesis.tables import REJECTIONS
+from echoflow.types import Split, View
+
+COUNTED = ("train", "val", "test", "frames")
+FILTERED = ("tau", "rejection_percent")
+HEARTS = 96
+
+
+def counted(job: Job) -> dict[str, Report]:
+    """Videos by split and their mean number of frames; what had to be left out is said."""
+    records = job.source.records
+    metrics = {split.value.lower(): float(len(job.source.of(split))) for split in Split}
+    metrics["frames"] = float(np.mean([record.frames for record in records]))
+    rates = sorted({round(record.fps, 2) for record in records})
+    settings = {"views": [view.name for view in job.views], "fps": rates[:5]}
+    left = left_out_line(job.source.findings, len(records))
+    prints = {"dataset": fingerprint_of(job.source)}
+    notes = (f"{left}.",) if left else ()
+    return {"videos": Report("videos", metrics, len(records), settings, prints, notes)}
+
+
+def filtered(job: Job) -> dict[str, Report]:
+    """The threshold of every view, and the share of generated hearts that it rejects.
+
+    The paper's row is that of the job's view; with several views each has its own.
+    """
+    return {
+        _row(job, view): job.kept(_row(job, view), partial(_rate, job, view)) for view in job.views
+    }
+
+
+def _row(job: Job, view: View) -> str:
+    return "filter" if len(job.views) == 1 else f"filter, {view.name}"
+
+
+def _rate(job: Job, view: View) -> Report:
+    """Candidates that `synthesise` needed for `n` accepted hearts, one video of each."""
+    folder, n = job.out / "videos" / view.name.lower(), job.n or HEARTS
+    plan = DatasetPlan(n=n, views=(view,), ef=job.efs, seed=job.seed)
+    if not (folder / FILE_LIST).is_file():
+        tell = partial(job.tell, f"videos, {view.name}")
+        synthesise(job.engine, plan, folder, progress=tell, origin=Origin.of(job.weights))
+    rejected = sum(1 for _ in read_table(folder, REJECTIONS, ("BaseName",)))
+    verdicts = np.repeat([100.0, 0.0], [rejected, n])
+    low, high = bootstrapped(lambda i: float(verdicts[i].mean()), len(verdicts), seed=job.seed)
+    taus = job.engine.privacy.thresholds()
+    metrics = {
+        "tau": float(taus.get(view.name, next(iter(taus.values())))),
+        "rejection_percent": float(verdicts.mean()),
+        "rejection_percent_low": low,
+        "rejection_percent_high": high,
+    }
+    settings = {"view": view.name, "hearts": n, "rejected": rejected, "seed": job.seed}
+    settings["gallery"] = len(job.engine.privacy.gallery)
+    return Report(_row(job, view), metrics, len(verdicts), settings, {"weights": job.fingerprint})

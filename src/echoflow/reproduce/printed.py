@@ -1,0 +1,58 @@
+"""What the papers print, quoted: a copy of their tables' numbers, from `printed.json`.
+
+A number that the paper does not print, or whose cell is not at hand, is not there; `missing` of a
+table says which those are. Quoted numbers never stand for measured ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from echoflow.types import View, choose
+
+Cells = Mapping[str, Mapping[str, float]]
+"""Data set -> metric -> number."""
+
+ALL = "all"  # the data set of numbers that depend on none
+SETS: tuple[str, ...] = ("dynamic", "pediatric-a4c", "pediatric-psax", "lvh", "camus")
+BY_VIEW = {View.A4C: "dynamic", View.PSAX: "pediatric-psax", View.PLAX: "lvh"}
+"""The data set of the papers that a dataset of one view is set beside, unless it is named."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One table of a paper. `rows` are its rows by name, in order."""
+
+    key: str
+    paper: str
+    where: str
+    caption: str
+    missing: str
+    rows: Mapping[str, Cells]
+
+    @property
+    def source(self) -> str:
+        """Where the numbers are from."""
+        return f"{self.paper}, {self.where}"
+
+    def value(self, row: str, column: str, metric: str) -> float | None:
+        """A number of a row for one data set (or for all of them), None where there is none."""
+        cells = self.rows.get(row, {})
+        found = {**cells.get(ALL, {}), **cells.get(column, {})}
+        return found.get(metric)
+
+
+@functools.cache
+def _told() -> Mapping[str, Mapping[str, Mapping]]:
+    return json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def printed(key: str) -> Printed:
+    """A table by its key: the number of a table of EchoFlow, or `<paper>-<number>`."""
+    tables = _told()["tables"]
+    table = dict(tables[choose(key, tables, "table")])
+    return Printed(key, str(_told()["papers"][table.pop("paper")]), **table)

@@ -1,0 +1,151 @@
+"""A paper's table with ours beside it: markdown to read, CSV to compute with, a picture to show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from echoflow.metrics.report import Report, number, plain, span
+from echoflow.reproduce.printed import ALL, Printed
+
+COLUMNS = ("row", "metric", "paper", "ours", "low", "high", "difference", "n")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """`reports` are ours by row, `metrics` the columns, `column` the paper's data set.
+
+    Rows are those of the paper in its order, then ours that it does not have. `on` says on what
+    ours were measured: unless that is the paper's own data, differences compare two data sets too.
+    """
+
+    table: Printed
+    column: str
+    on: str
+    reports: Mapping[str, Report]
+    metrics: Sequence[str]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of all rows."""
+        return tuple(dict.fromkeys([*self.table.rows, *self.reports]))
+
+    def cell(self, row: str, metric: str) -> tuple[float | None, float | None]:
+        """(paper, ours); None where there is no such number."""
+        report = self.reports.get(row)
+        ours = None if report is None else report.metrics.get(metric)
+        return self.table.value(row, self.column, metric), ours
+
+    def shown(self) -> tuple[str, ...]:
+        """The metrics of which there is any number."""
+        return tuple(
+            m for m in self.metrics if any(self.cell(r, m) != (None, None) for r in self.rows)
+        )
+
+    def to_markdown(self) -> str:
+        """Title, table, and what to know of the numbers."""
+        names = self.shown()
+        head = ["row", *(f"{m}, {what}" for m in names for what in ("paper", "ours", "difference"))]
+        lines = [head, ["---"] * len(head), *(self._line(row, names) for row in self.rows)]
+        table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+        return f"# {self._title()}\n\n{self.table.caption}.\n\n{table}\n\n{self._about()}\n"
+
+    def to_csv(self) -> str:
+        """A row for every number; empty where there is none."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for row in self.rows:
+            for metric in self.shown():
+                paper, ours = self.cell(row, metric)
+                report = self.reports.get(row)
+                low, high = (report and report.interval(metric)) or (None, None)
+                gap = None if paper is None or ours is None else ours - paper
+                n = None if report is None else report.n
+                table.writerow([row, metric, *map(_plain, (paper, ours, low, high, gap, n))])
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Ours as reports, each with all that it depends on."""
+        told = [json.loads(report.to_json()) for report in self.reports.values()]
+        return json.dumps({"table": self.table.source, "on": self.on, "reports": told}, indent=1)
+
+    def _title(self) -> str:
+        beside = f", {self.column}" if self.column in _sets(self.table) - {ALL} else ""
+        return f"{self.table.source}{beside}, and ours on {self.on}"
+
+    def _line(self, row: str, metrics: Sequence[str]) -> list[str]:
+        cells = [row]
+        for metric in metrics:
+            paper, ours = self.cell(row, metric)
+            gap = "-" if paper is None or ours is None else f"{ours - paper:+.4g}"
+            cells += ["-" if paper is None else number(paper), self._ours(row, metric), gap]
+        return cells
+
+    def _ours(self, row: str, metric: str) -> str:
+        report = self.reports.get(row)
+        if report is None or metric not in report.metrics:
+            return "-"
+        interval = report.interval(metric)
+        value = number(report.metrics[metric])
+        return value if interval is None else f"{value} ({span(interval)})"
+
+    def _about(self) -> str:
+        """Settings that all rows share, those of single rows, and every note once."""
+        reports = list(self.reports.values())
+        shared = _shared([{"n": r.n, **r.settings, **_prints(r)} for r in reports])
+        lines = ["In brackets: 90 % intervals."] if any(map(_has_interval, reports)) else []
+        if self.table.missing != "nothing":
+            lines.append(f"Not at hand of the paper: {self.table.missing}.")
+        if self.column in _sets(self.table) - {ALL}:
+            lines.append(
+                f"The paper's numbers are of {self.column}, ours of {self.on}: unless those are "
+                "the same, a difference is one between data sets, too."
+            )
+        lines.append("Ours: " + ", ".join(f"{k} {v}" for k, v in shared.items()) + ".")
+        for row, report in self.reports.items():
+            own = {"n": report.n, **report.settings, **_prints(report)}
+            rest = ", ".join(f"{k} {v}" for k, v in own.items() if k not in shared)
+            lines += [f"{row}: {rest}."] if rest else []
+        notes = dict.fromkeys(note for report in reports for note in report.notes)
+        return "\n\n".join([*lines, *(f"Note: {note}" for note in notes)])
+
+    def to_png(self) -> bytes:
+        """A panel for every metric, a line for every row: the paper's number and ours."""
+        from echoflow.metrics.figures import printed_and_measured
+
+        panels = {}
+        for metric in self.shown():
+            rows = {}
+            for row in self.rows:
+                paper, ours = self.cell(row, metric)
+                report = self.reports.get(row)
+                rows[row] = (paper, ours, report and report.interval(metric))
+            panels[metric] = rows
+        return printed_and_measured(panels, self.table.where.lower(), self.on)
+
+
+def _sets(table: Printed) -> set[str]:
+    return {column for cells in table.rows.values() for column in cells}
+
+
+def _prints(report: Report) -> dict[str, str]:
+    return {f"{name} sha256": value for name, value in report.fingerprints.items()}
+
+
+def _has_interval(report: Report) -> bool:
+    return any(report.interval(name) for name in report.names())
+
+
+def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all have with one value."""
+    first = dict(settings[0]) if settings else {}
+    return {k: v for k, v in first.items() if all(plain(s.get(k)) == plain(v) for s in settings)}
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.8g}"

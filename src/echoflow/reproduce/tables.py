@@ -1,0 +1,89 @@
+"""Which tables can be reproduced, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echoflow.files import atomic_file
+from echoflow.metrics.report import Report
+from echoflow.reproduce import balance, costs, counts, downstream, sweeps
+from echoflow.reproduce.job import Job
+from echoflow.reproduce.printed import ALL, printed
+from echoflow.reproduce.sheet import Sheet
+from echoflow.types import InputError, choose
+
+
+@dataclass(frozen=True)
+class Table:
+    """One line on what is done, the columns, and who does it; only counting takes no job."""
+
+    about: str
+    metrics: Sequence[str]
+    make: Callable[[Job | None], Mapping[str, Report]]
+    needs_data: bool = True
+
+
+def _on_data(make: Callable[[Job], Mapping[str, Report]]) -> Callable[[Job | None], Any]:
+    def made(job: Job | None) -> Mapping[str, Report]:
+        if job is None:
+            raise InputError("this table is reproduced on a dataset; name its folder with --on.")
+        return make(job)
+
+    return made
+
+
+TABLES: Mapping[str, Table] = {
+    "2": Table(
+        "image models: parameters and multiply-adds, counted",
+        costs.METRICS,
+        lambda job: costs.costs(2),
+        needs_data=False,
+    ),
+    "3": Table(
+        "video models: parameters and multiply-adds, counted",
+        costs.METRICS,
+        lambda job: costs.costs(3),
+        needs_data=False,
+    ),
+    "4": Table("quality and time by solver steps", sweeps.METRICS, _on_data(sweeps.by_steps)),
+    "5": Table("privacy threshold and rejection rate", counts.FILTERED, _on_data(counts.filtered)),
+    "6": Table(
+        "quality by guidance scale and negative", sweeps.METRICS, _on_data(sweeps.by_guidance)
+    ),
+    "7": Table("what is in a dataset", counts.COUNTED, _on_data(counts.counted)),
+    "8": Table(
+        "EF regression: real, reconstructed, unfiltered, filtered training sets",
+        downstream.METRICS,
+        _on_data(downstream.downstream),
+    ),
+    "echodiffusion-4": Table(
+        "EF regression: rare EFs filled up with synthetic videos",
+        balance.METRICS,
+        _on_data(balance.balance),
+    ),
+}
+
+
+def reproduce(key: str, job: Job | None, out: Path) -> Sheet:
+    """Table `key` with ours beside it; writes table.md, .csv, .json and .png to the folder `out`.
+
+    `InputError`: no such table, or one that needs a dataset got no job.
+    """
+    table = TABLES[choose(key, TABLES, "table")]
+    quoted = printed(key)
+    column, on = ALL, "no data"
+    if table.needs_data and job is not None:
+        job.begin(key)
+        kind = "simulated hearts" if job.phantom else "recordings"
+        column, on = job.beside, f"{job.source.root.name} ({kind})"
+    reports = table.make(job if table.needs_data else None)
+    sheet = Sheet(quoted, column, on, reports, table.metrics)
+    files = {"md": sheet.to_markdown().encode(), "csv": sheet.to_csv().encode()}
+    files |= {"json": sheet.to_json().encode(), "png": sheet.to_png()}
+    for suffix, data in files.items():
+        with atomic_file(out / f"table.{suffix}") as work:
+            work.write_bytes(data)
+    return sheet

@@ -1,0 +1,161 @@
+"""EF regressors trained on one thing and tested on another, several times, with intervals.
+
+The test set is always real. What a training set is worth is the mean over `seeds` trainings; its
+interval resamples trainings and test videos together, so it covers both kinds of chance (three
+trainings tell little about theirs: the interval is then rather too narrow).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from echoflow.data.manifest import Manifest
+from echoflow.data.prepare import Window, load_clip
+from echoflow.files import atomic_file
+from echoflow.judges import Regressor
+from echoflow.metrics.clinical import mae, r2, rmse
+from echoflow.networks import zoo
+from echoflow.networks.heads import EFRegressorConfig
+from echoflow.networks.trunks import R2Plus1DConfig
+from echoflow.reproduce.job import Job, slug
+from echoflow.training.recipes import Recipe
+from echoflow.training.stages import trained
+from echoflow.training.table import named
+from echoflow.types import InputError, Split
+
+Values = NDArray[np.float64]
+
+METRICS = ("r2", "mae", "rmse")
+STATISTICS: Mapping[str, Callable[[Values, Values], float]] = {"r2": r2, "mae": mae, "rmse": rmse}
+RESAMPLES = 2000
+WHOLE = Window()
+
+
+def predictions(
+    job: Job, row: str, data: Sequence[Path], test: Manifest, synthetic: bool
+) -> Values:
+    """EF in percent (seeds, n) of the test videos by the regressors trained on the folders `data`.
+
+    Runs are kept in `runs/<row>-<seed>` and gone on with; the answers lie in them, too.
+    """
+    found = []
+    for seed in range(job.seeds):
+        run = job.out / "runs" / f"{slug(row)}-{seed}"
+        answers = run / "test.json"
+        if not answers.is_file():
+            recipe = _recipe(job, data, seed, synthetic)
+            steps = recipe.engine.steps
+            told = partial(_told, job, f"{row}, training {seed + 1} of {job.seeds}", steps)
+            net = trained(recipe, run, told)
+            answered = _asked(net, test, recipe, job)
+            with atomic_file(answers) as work:
+                work.write_text(json.dumps(answered) + "\n")
+        answered = json.loads(answers.read_text())
+        if list(answered) != [record.uid for record in test.records]:
+            raise InputError(f"{answers} is about other test videos; choose another folder.")
+        found.append(list(answered.values()))
+    return np.array(found, np.float64)
+
+
+def _told(job: Job, what: str, steps: int, step: int, logs: object) -> None:
+    job.tell(what, step, steps)
+
+
+def recipe_of(job: Job) -> Recipe:
+    """The job's recipe with its settings; `InputError` unless it trains an EF regressor."""
+    recipe = named(job.recipe).changed(list(job.settings))
+    if recipe.stage != "ef":
+        raise InputError(f"{job.recipe} trains stage {recipe.stage}; give a recipe of stage ef.")
+    return recipe
+
+
+def _recipe(job: Job, data: Sequence[Path], seed: int, synthetic: bool) -> Recipe:
+    """The job's recipe for EF regression on `data`, validated on real videos."""
+    recipe = recipe_of(job)
+    folders = ",".join(str(folder) for folder in data)
+    said = [f"data={folders}", f"held_out={job.real.root}", f"engine.seed={job.seed + seed}"]
+    if recipe.ef.augment != "grain":
+        said += [f"ef.by_anatomy={str(synthetic).lower()}"]
+        said += [f"ef.period={_period(job.engine.fps if synthetic else _rate(job), recipe)}"]
+    return recipe.changed(said)
+
+
+def _rate(job: Job) -> float:
+    return float(np.median([record.fps for record in job.source.records]))
+
+
+def _period(fps: float, recipe: Recipe) -> int:
+    """Which frames of a recording are about as far apart as the network wants them."""
+    config = zoo.config_of(recipe.model)
+    assert isinstance(config, EFRegressorConfig | R2Plus1DConfig)
+    return max(1, round(fps / config.fps))
+
+
+def _asked(folder: Path, test: Manifest, recipe: Recipe, job: Job) -> dict[str, float]:
+    """uid -> EF in percent of every test video: the mean over its windows."""
+    net: Any = zoo.load(folder).to(job.device)
+    regressor, answers = Regressor(net), {}
+    for done, record in enumerate(test.records, 1):
+        video = load_clip(test, record, WHOLE).video[:: _period(record.fps, recipe)]
+        clip = torch.from_numpy(np.ascontiguousarray(video))[None]
+        answers[record.uid] = float(regressor(clip)[0])
+        job.tell("test", done, len(test.records))
+    return answers
+
+
+def scored(true: Values, found: Values, seed: int) -> dict[str, float]:
+    """`METRICS` of EFs (n,) and predictions (seeds, n): means over seeds, spread, intervals."""
+    metrics: dict[str, float] = {}
+    for name, statistic in STATISTICS.items():
+        each = [statistic(true, one) for one in found]
+        metrics[name] = float(np.mean(each))
+        if len(found) > 1:
+            metrics[f"{name}_std"] = float(np.std(each, ddof=1))
+    return metrics | _intervals(true, {"": found}, seed)
+
+
+def gaps(true: Values, found: Values, real: Values, seed: int) -> dict[str, float]:
+    """`gap_<metric>`: of predictions (seeds, n), less that of the real row's, same test videos."""
+    metrics = {
+        f"gap_{name}": float(
+            np.mean([s(true, a) for a in found]) - np.mean([s(true, b) for b in real])
+        )
+        for name, s in STATISTICS.items()
+    }
+    return metrics | _intervals(true, {"gap_": found, "less": real}, seed)
+
+
+def _intervals(true: Values, sides: Mapping[str, Values], seed: int) -> dict[str, float]:
+    """90 % intervals of a side, or of the first less the second, of resampled runs and videos."""
+    rng = np.random.default_rng(seed)
+    prefix, n = next(iter(sides)), len(true)
+    drawn: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    for _ in range(RESAMPLES):
+        videos = rng.integers(n, size=n)
+        chosen = [
+            found[rng.integers(len(found), size=len(found))][:, videos] for found in sides.values()
+        ]
+        for name, statistic in STATISTICS.items():
+            means = [np.mean([statistic(true[videos], run) for run in runs]) for runs in chosen]
+            drawn[name].append(float(means[0] - sum(means[1:])))
+    ends = {name: np.nanpercentile(values, [5, 95]) for name, values in drawn.items()}
+    return {
+        f"{prefix}{name}{end}": float(value)
+        for name, pair in ends.items()
+        for end, value in zip(("_low", "_high"), pair, strict=True)
+    }
+
+
+def tested(job: Job) -> tuple[Manifest, Values]:
+    """The real test videos with a known EF, and those EFs (n,)."""
+    records = job.of(Split.TEST, 2)
+    return replace(job.source, records=records), np.array([r.ef for r in records], np.float64)

@@ -1,0 +1,153 @@
+"""Tables of the papers from the command line, on untrained networks and a handful of phantoms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_datasets import dynamic, row
+
+from echoflow.cli import main
+from echoflow.data.manifest import Manifest
+from echoflow.metrics.comparison import read_reports
+from echoflow.reproduce.downstream import FILTERED, REAL, REBUILT, UNFILTERED
+
+TINY = ["engine.steps=1", "engine.batch=2", "engine.warmup=0", "engine.precision=fp32"]
+TINY += ["ef.frames=8"]
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A4C of 16 simulated patients, 9 frames each: 12 to train on, 2 to validate and 2 to test."""
+    out = tmp_path_factory.mktemp("hearts") / "real"
+    asked = ["--n", "16", "--frames", "9", "--fps", "16", "--ef", "20:70", "--quality", "1"]
+    assert main(["phantom", "--out", str(out), "--gated", *asked]) == 0
+    return out
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """Three videos of noise, one for each split."""
+    return dynamic(tmp_path / "films", [row("0XA"), row("0XB", "VAL"), row("0XC", "TEST")])
+
+
+def words(table: str, on: Path, bundle: Path, out: Path, *more: str) -> list[str]:
+    return ["reproduce", table, "--on", str(on), "--weights", str(bundle), "--out", str(out), *more]
+
+
+@pytest.mark.slow
+def test_costs_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "3", "--out", str(tmp_path / "t")]) == 0
+    printed = capsys.readouterr().out
+    assert "| FMvT-S/2-4f4 | 36 | 36.8 | " in printed
+    assert {p.suffix for p in (tmp_path / "t").iterdir()} == {".md", ".csv", ".json", ".png"}
+
+
+def test_counts(films: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    assert main(words("7", films, bundle, tmp_path / "t")) == 0
+    (report,) = read_reports(tmp_path / "t" / "table.json")
+    told = {"train": 1, "val": 1, "test": 1, "frames": 5}
+    assert report.metrics == told
+    assert "| videos | 7465 | 1 | -7464 | 1288 | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_steps(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "t"
+    asked = words("4", hearts, bundle, out, "--n", "8", "--steps", "1,2")
+    assert main(asked) == 0
+    printed = capsys.readouterr().out
+    assert "(simulated hearts)" in printed
+    reports = read_reports(out / "table.json")
+    assert [report.name for report in reports] == ["1", "2"]
+    for report in reports:
+        assert {"fd", "fd_low", "kid", "ef_r2", "ef_mae_high", "seconds"} <= report.metrics.keys()
+        assert report.settings["sampling"]["solver"] == "euler"
+        assert report.settings["ef: extractor_sha256"]
+        assert report.n == 8
+    again = (out / "reports" / "1.json").stat().st_mtime_ns
+    assert main(asked) == 0
+    assert (out / "reports" / "1.json").stat().st_mtime_ns == again
+    capsys.readouterr()
+    assert main([*asked[:-1], "1,3"]) == 2
+    assert "steps was [1, 2], is [1, 3]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_guidance_names_what_the_negative_branch_knows(
+    hearts: Path, bundle: Path, tmp_path: Path, capsys
+) -> None:
+    out, asked = tmp_path / "t", ["--n", "7", "--steps", "1", "--scales", "0,1"]
+    assert main(words("6", hearts, bundle, out, *asked)) == 0
+    reports = {report.name: report for report in read_reports(out / "table.json")}
+    assert list(reports) == ["0, nothing", "0, anatomy", "0, EF", "1"]
+    assert reports["0, anatomy"].settings["sampling"]["negative"] == ["ef"]
+    assert reports["0, nothing"].settings["sampling"]["negative"] is None
+    assert "| 0, EF | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_filter(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    assert main(words("5", hearts, bundle, tmp_path / "t", "--n", "4")) == 0
+    (report,) = read_reports(tmp_path / "t" / "table.json")
+    assert report.metrics["tau"] == pytest.approx(0.99)
+    assert report.metrics["rejection_percent"] == 100 * report.settings["rejected"] / report.n
+
+
+@pytest.mark.slow
+def test_downstream_goes_on_where_it_was(hearts: Path, bundle: Path, tmp_path: Path) -> None:
+    """Four training sets, two trainings each, one test set for all."""
+    out = tmp_path / "t"
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    asked = words("8", hearts, bundle, out, "--n", "8", "--trainings", "2", *settings)
+    assert main(asked) == 0
+    reports = {report.name: report for report in read_reports(out / "table.json")}
+    assert list(reports) == [REAL, REBUILT, UNFILTERED, FILTERED]
+    assert {"r2", "mae_std", "rmse_high"} <= reports[REAL].metrics.keys()
+    assert {"gap_r2", "gap_r2_low", "gap_mae_high"} <= reports[FILTERED].metrics.keys()
+    assert reports[REAL].settings["training_videos"] == 12
+    assert reports[FILTERED].settings["training_videos"] == 6
+    assert all("not independent of real ones" in " ".join(r.notes) for r in reports.values())
+    run = out / "runs" / "echoflow-filtered-1"
+    assert len(json.loads((run / "test.json").read_text())) == 2
+    (out / "reports" / "echoflow-filtered.json").unlink()
+    trained = (run / "net" / "model.safetensors").stat().st_mtime_ns
+    assert main(asked) == 0
+    assert (run / "net" / "model.safetensors").stat().st_mtime_ns == trained
+    assert read_reports(out / "table.json") == tuple(reports.values())
+
+
+@pytest.mark.slow
+def test_rare_efs_are_filled_up(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "t"
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    asked = ["--sizes", "1", "--trainings", "1", *settings]
+    assert main(words("echodiffusion-4", hearts, bundle, out, *asked)) == 0
+    balanced, real = read_reports(out / "table.json")
+    assert (balanced.metrics["videos"], real.metrics["videos"]) == (79, 12)
+    made = Manifest.read(out / "balanced-1").records
+    assert len({int(record.ef or 0) for record in made}) == 79
+    assert 100 * sum(r.source == "synthetic" for r in made) / 79 == pytest.approx(
+        balanced.metrics["synthetic_percent"]
+    )
+    assert "67 of 79 videos short" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (["reproduce", "9"], "unknown table '9'; choose one of 2, 3, 4"),
+        (["reproduce", "8"], "name its folder with --on"),
+        (["reproduce", "4", "--on", "ON", "--steps", "five"], "--steps takes numbers"),
+        (["reproduce", "4", "--on", "ON", "--view", "PLAX"], "has no videos of PLAX; it has A4C"),
+        (["reproduce", "8", "--on", "ON"], "has 1 TEST videos with an EF; this table needs at"),
+        (["reproduce", "4", "--on", "ON"], "has 1 TRAIN videos with an EF; this table needs at"),
+        (["reproduce", "7", "--on", "ON", "--column", "camel"], "Did you mean camus?"),
+        (["reproduce", "8", "--on", "ON", "--recipe", "nano-lv"], "give a recipe of stage ef"),
+    ],
+)
+def test_refusals(asked: list[str], sentence: str, films: Path, tmp_path: Path, capsys) -> None:
+    said = [str(films) if word == "ON" else word for word in asked]
+    assert main([*said, "--out", str(tmp_path / "t")]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,64 @@
+"""The paper's number, ours, the difference: in markdown, CSV, JSON and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from echoflow.metrics.report import Report
+from echoflow.reproduce.printed import Printed
+from echoflow.reproduce.sheet import Sheet
+
+PAPER = Printed(
+    "8",
+    "A. Body 2025",
+    "Table 8",
+    "What it shows",
+    "a cell",
+    {"first": {"dynamic": {"r2": 0.8, "mae": 4.0}}, "second": {"lvh": {"r2": 0.5}}},
+)
+METRICS = {"r2": 0.75, "r2_low": 0.7, "r2_high": 0.8, "mae": 5.0, "more": 1.0}
+
+
+def sheet() -> Sheet:
+    reports = {
+        "first": Report("first", METRICS, 40, {"seed": 0, "fps": 16}, {}, ("Read this.",)),
+        "ours": Report("ours", {"r2": 0.6}, 20, {"seed": 0, "fps": 32}, {}, ("Read this.",)),
+    }
+    return Sheet(PAPER, "dynamic", "hearts (simulated)", reports, ("r2", "mae", "fid"))
+
+
+def test_markdown() -> None:
+    page = sheet().to_markdown()
+    assert page.startswith("# A. Body 2025, Table 8, dynamic, and ours on hearts (simulated)\n")
+    assert "| row | r2, paper | r2, ours | r2, difference | mae, paper | mae, ours | " in page
+    assert "| first | 0.8 | 0.75 (0.7 to 0.8) | -0.05 | 4 | 5 | +1 |" in page
+    assert "| second | - | - | - | - | - | - |" in page
+    assert "| ours | - | 0.6 | - | - | - | - |" in page
+    assert "Not at hand of the paper: a cell." in page
+    assert "Ours: seed 0." in page
+    assert "first: n 40, fps 16." in page
+    assert page.count("Note: Read this.") == 1
+    assert "a difference is one between data sets" in page
+
+
+def test_csv_has_a_line_for_every_number() -> None:
+    rows = list(csv.DictReader(io.StringIO(sheet().to_csv())))
+    assert len(rows) == 3 * 2
+    wanted = {"row": "first", "metric": "r2", "paper": "0.8", "ours": "0.75", "low": "0.7"}
+    assert wanted.items() <= rows[0].items()
+    assert rows[0]["n"] == "40"
+    assert float(rows[0]["difference"]) < 0
+    assert rows[2]["ours"] == rows[2]["n"] == ""
+
+
+def test_json_holds_reports_that_can_be_compared() -> None:
+    told = json.loads(sheet().to_json())
+    again = [Report.from_json(json.dumps(one)) for one in told["reports"]]
+    assert again[0].compare(again[0])["r2"] == 0
+
+
+def test_picture() -> None:
+    assert sheet().to_png().startswith(b"\x89PNG")
+    assert Sheet(PAPER, "camus", "nothing", {}, ()).to_png().startswith(b"\x89PNG")

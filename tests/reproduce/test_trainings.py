@@ -1,0 +1,48 @@
+"""Scores of several trainings: means, spreads, and intervals that know of both kinds of chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from echoflow.metrics.clinical import mae, r2
+from echoflow.reproduce.trainings import gaps, scored
+
+
+def drawn(runs: int, n: int, error: float, between: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """True EFs (n,), and predictions (runs, n) with errors of their own and one of each run."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(20, 70, n)
+    shift = between * rng.standard_normal((runs, 1))
+    return true, true + shift + error * rng.standard_normal((runs, n))
+
+
+def test_scores_are_means_over_trainings() -> None:
+    true, found = drawn(3, 50, 5.0)
+    metrics = scored(true, found, seed=0)
+    assert metrics["r2"] == pytest.approx(np.mean([r2(true, one) for one in found]))
+    assert metrics["mae_std"] == pytest.approx(np.std([mae(true, one) for one in found], ddof=1))
+    assert metrics["mae_low"] < metrics["mae"] < metrics["mae_high"]
+    assert scored(true, found, seed=0) == metrics
+    assert "r2_std" not in scored(true, found[:1], seed=0)
+
+
+def test_intervals_widen_with_the_spread_between_trainings() -> None:
+    def width(between: float) -> float:
+        metrics = scored(*drawn(4, 400, 4.0, between), seed=0)
+        return metrics["rmse_high"] - metrics["rmse_low"]
+
+    assert width(10.0) > 2 * width(0.0)
+
+
+def test_a_gap_is_paired_on_test_videos() -> None:
+    """A hard test video is hard for both sides and says nothing about the gap."""
+    true, real = drawn(3, 60, 1.0)
+    hard = np.where(np.arange(60) < 6, 30.0, 0.0)
+    same = gaps(true, real + hard, real + hard, seed=0)
+    assert same["gap_mae"] == 0
+    assert same["gap_mae_high"] < 1.0
+    assert scored(true, real + hard, seed=0)["mae_high"] > 4.0
+    worse = gaps(true, real + 5.0, real, seed=0)
+    assert worse["gap_mae_low"] > 3.0
+    assert worse["gap_r2_high"] < 0
