@@ -93,7 +93,8 @@ def obedience(pipeline: Pipeline, plan: DatasetPlan, folder: Path) -> tuple[Repo
 def swept(pipeline: Pipeline, plan: DatasetPlan) -> Report:
     """Two hearts of every view at five EFs."""
     hearts = accepted(pipeline, plan, range(6), phantom_masks())[0]
-    result = sweep(pipeline, torch.stack([a.z for a in hearts]), EFS, range(6))
+    z, views = torch.stack([a.z for a in hearts]), [a.view for a in hearts]
+    result = sweep(pipeline, z, EFS, range(6), views=views)
     return result.report({"efs": EFS, "seed": plan.seed})
 
 

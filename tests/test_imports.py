@@ -11,12 +11,12 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "echoflow"
 LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
-    {"quickstart", "pages", "reproduce"},
-    {"synthesis", "evaluation", "truth", "distances", "looks", "freeecho"},
+    {"quickstart", "pages", "floors", "reproduce"},
+    {"synthesis", "evaluation", "truth", "distances", "looks", "pairs", "variety", "beats", "freeecho"},
     {"pipeline", "cascade"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
-    {"process", "fields", "sampling", "lowres", "condition", "metrics"},
+    {"process", "fields", "sampling", "lowres", "condition", "calibration", "metrics"},
     {"types", "files"},
 )
 LEVEL = {name: len(LAYERS) - i for i, names in enumerate(LAYERS) for name in names}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from echoflow.calibration import EFCalibration, Line
+from echoflow.interop.tuning import retune
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
@@ -102,6 +105,24 @@ def test_the_ef_and_the_seed_change_the_video(pipeline: Pipeline) -> None:
     base = pipeline.animate(z, torch.tensor([50.0]), [3])
     assert not torch.equal(pipeline.animate(z, torch.tensor([20.0]), [3]), base)
     assert not torch.equal(pipeline.animate(z, torch.tensor([50.0]), [4]), base)
+
+
+def test_a_calibration_belongs_to_its_plan(bundle: Path, tmp_path: Path) -> None:
+    """The network is told what comes out as asked; by another plan it is told what was asked."""
+    folder = tmp_path / "b"
+    shutil.copytree(bundle, folder)
+    plain = load(folder)
+    lines = EFCalibration({"all": Line(-10.0, 1.25), "A4C": Line(0.0, 2.0)})
+    retune(folder, plain.motion, lines)
+    tuned = load(folder)
+    assert (tuned.calibration, tuned.motion) == (lines, plain.motion)
+    z, ef = plain.anatomies([View.A4C], None, [3]), torch.tensor([40.0])
+    assert torch.equal(tuned.animate(z, ef, [1]), plain.animate(z, ef, [1]))  # 40 is told as 40
+    told = plain.animate(z, torch.tensor([20.0]), [1])
+    assert torch.equal(tuned.animate(z, ef, [1], views=[View.A4C]), told)
+    other = dataclasses.replace(plain.motion, steps=2)
+    low = torch.tensor([30.0])
+    assert torch.equal(tuned.animate(z, low, [1], other), plain.animate(z, low, [1], other))
 
 
 def test_encode_and_decode_fit_together(pipeline: Pipeline) -> None:

@@ -25,7 +25,7 @@ from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Origin, given_masks, kept, parts, phantom_masks
 from echoflow.synthesis import synthesise as make
 from echoflow.synthesis.fingerprint import digest
-from echoflow.types import InputError
+from echoflow.types import InputError, View
 
 FORK = multiprocessing.get_context("fork")
 PLAN = DatasetPlan(n=11, batch=4, per_anatomy=2)
@@ -40,11 +40,17 @@ class Counting(TinyEngine):
     log: Path = field(default=Path(os.devnull), repr=False)
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
+        self,
+        frame: Tensor,
+        ef: Tensor,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor:
         with self.log.open("a") as file:
             file.writelines(f"{seed}\n" for seed in seeds)
-        return super().animate(frame, ef, seeds, plan)
+        return super().animate(frame, ef, seeds, plan, views=views)
 
 
 def synthesise(out: Path, progress=lambda done, total: None, plan: DatasetPlan = PLAN) -> Manifest:

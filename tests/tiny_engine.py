@@ -75,7 +75,13 @@ class TinyEngine:
         return noise_like((2, 6, 6), seeds)
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
+        self,
+        frame: Tensor,
+        ef: Tensor,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor:
         beat = 0.5 - 0.5 * torch.cos(torch.arange(FRAMES) * 2 * torch.pi / FRAMES)
         scale = (1 - ef[:, None] / 100 * beat) ** (1 / 3)

@@ -116,6 +116,7 @@ def sweep(
     efs: Sequence[float],
     seeds: Sequence[int],
     plan: SamplingPlan | None = None,
+    views: Sequence[View] | None = None,
 ) -> Sweep:
     """Animates every anatomy (b, c, h, w) at every EF from one motion seed each.
 
@@ -125,9 +126,10 @@ def sweep(
     if len(anatomies) != len(seeds) or np.any(np.diff(asked) <= 0):
         raise InputError("a sweep needs one seed per anatomy and EFs in rising order.")
     measured, videos = [], []
-    for z, seed in zip(anatomies, seeds, strict=True):
-        same = z[None].repeat(len(asked), 1, 1, 1)
-        motion = engine.animate(same, torch.tensor(asked).float(), [seed] * len(asked), plan)
+    told = torch.tensor(asked).float()
+    for i, (z, seed) in enumerate(zip(anatomies, seeds, strict=True)):
+        same, view = z[None].repeat(len(asked), 1, 1, 1), views and [views[i]] * len(asked)
+        motion = engine.animate(same, told, [seed] * len(asked), plan, views=view)
         made = engine.decode(motion).cpu().numpy()
         videos.append(made)
         measured.append([_measure(engine.regressor, video) for video in made])
@@ -166,8 +168,8 @@ def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
 
 
 def evaluate(
-    root: str | Path,
-    against: str | Path | None = None,
+    root: str | Path | Manifest,
+    against: str | Path | Manifest | None = None,
     split: Split | None = None,
     seed: int = 0,
     tell: Progress = lambda done, total: None,
@@ -203,9 +205,10 @@ def evaluate(
     return Report("dataset", metrics, len(pixels.greys), settings, prints, tuple(notes))
 
 
-def _opened(root: str | Path, split: Split | None) -> Manifest:
+def _opened(root: str | Path | Manifest, split: Split | None) -> Manifest:
     """A dataset of which at least one video can be used."""
-    manifest = open_source(root)
+    manifest = root if isinstance(root, Manifest) else open_source(root)
+    root = manifest.root
     if not manifest.records:
         why = left_out_line(manifest.findings, 0)
         raise InputError(f"{root} has no video to evaluate: {why}.")

@@ -7,13 +7,14 @@ package), or as a published release (`interop.release`), from a folder or from t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from echoflow.calibration import EFCalibration
 from echoflow.condition import Condition
 from echoflow.data.masks import latent_mask
 from echoflow.data.pixels import to_float
@@ -85,6 +86,7 @@ class Pipeline:
     """EchoFlow end to end. `anatomy` and `motion` are the sampling plans it was tuned for.
 
     Published weights may come without an image model; then it only animates what it is given.
+    `calibration` belongs to `motion`: other plans give the network the EF as it was asked for.
     """
 
     image: Generator | None
@@ -96,6 +98,7 @@ class Pipeline:
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
     finder: Finder = cavity
+    calibration: EFCalibration | None = None
 
     @property
     def frames(self) -> int:
@@ -127,10 +130,18 @@ class Pipeline:
         seeds: Sequence[int],
         plan: SamplingPlan | None = None,
         frames: int | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor:
-        """Latent clips (b, c, t, h, w) from anatomies (b, c, h, w) and EF (b,) in percent."""
+        """Latent clips (b, c, t, h, w) from anatomies (b, c, h, w) and EF (b,) in percent.
+
+        `views`, where they are known, choose the line of the EF calibration.
+        """
+        plan = plan or self.motion
         cond = Condition(ef=ef.float(), frame=frame).checked()
-        return self.video.sample(cond, seeds, plan or self.motion, frames=frames)
+        if self.calibration is not None and plan == self.motion:
+            cond = replace(cond, ef=self.calibration.told(ef.float(), views))
+        return self.video.sample(cond, seeds, plan, frames=frames)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to uint8 pixels: (b, c, h, w) -> (b, H, W), (b, c, t, h, w) -> (b, t, H, W)."""
@@ -202,6 +213,7 @@ def assembled(
         anatomy=_plan(card["anatomy"]),
         motion=_plan(card["motion"]),
         finder=_finder(nets.get("lv")),
+        calibration=None if (lines := card.get("calibration")) is None else EFCalibration.of(lines),
     )
 
 

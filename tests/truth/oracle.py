@@ -86,7 +86,13 @@ class Oracle:
         raise NotImplementedError
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
+        self,
+        frame: Tensor,
+        ef: Tensor,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor:
         keys = [(seed, round(float(one), 3)) for seed, one in zip(seeds, ef, strict=True)]
         return torch.tensor([list(self.answers).index(key) for key in keys])

@@ -16,11 +16,13 @@ import typer
 
 from echoflow import __version__
 from echoflow.cli import (
+    calibration,
     data,
     encode,
     evaluation,
     generation,
     interop,
+    measures,
     models,
     phantom,
     report,
@@ -47,6 +49,7 @@ for verb in (
     phantom.phantom,
     encode.encode,
     training.train,
+    calibration.calibrate,
     models.models,
     report.report,
     reproduce.reproduce,
@@ -54,7 +57,8 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
-evaluation.evaluate.command()(truth.truth)
+for measure in (truth.truth, measures.pairs, measures.inception, measures.beats):
+    evaluation.evaluate.command()(measure)
 app.add_typer(evaluation.evaluate, name="evaluate")
 app.add_typer(data.data, name="data")
 app.add_typer(runs.runs, name="runs")

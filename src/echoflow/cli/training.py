@@ -105,10 +105,14 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
             recipe = named(name).changed(settings[stage])
             typer.echo(f"# {name}\n{_annotated(name, recipe, None)}")
         return
+    from echoflow.pipeline import load
+    from echoflow.synthesis.calibrate import calibrate_weights
     from echoflow.training.nano import train_nano
 
     with bars() as tell:
         bundle = train_nano(out, settings=settings, tell=tell)
+        if load(bundle).calibration is None:
+            calibrate_weights(bundle, progress=lambda done, n: tell("calibrate", done, n))
     typer.echo(f"nano is trained; the bundle is in {bundle}")
 
 

@@ -131,7 +131,13 @@ def _plans(card: Mapping[str, Any]) -> str:
     def told(plan: Mapping[str, Any]) -> str:
         return f"{plan['steps']} {plan['solver']} steps, guidance {plan['scale']:g}"
 
+    calibrated = (
+        " With this plan the EF that the network is told is calibrated, so that the one asked for "
+        "comes out by the regressor of this release."
+        if card.get("calibration")
+        else ""
+    )
     return (
         f"Rectified flow. Sampling: anatomies {told(card['anatomy'])}; motion "
-        f"{told(card['motion'])}."
+        f"{told(card['motion'])}.{calibrated}"
     )

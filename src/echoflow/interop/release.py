@@ -45,6 +45,7 @@ PUBLISHED: Mapping[str, Any] = {
     "shift": {"lifm": 1.0, "lvfm": 1.0},
     "anatomy": asdict(ANATOMY),
     "motion": asdict(MOTION),
+    "calibration": None,
     # training set -> its views, its tau, and whose network made its features. The demo compares
     # both A4C sets with the network of EchoNet-Dynamic.
     "galleries": {

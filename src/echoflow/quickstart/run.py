@@ -96,7 +96,8 @@ def sweep_hearts(studio: Studio, plan: DatasetPlan) -> tuple[list[Anatomy], Swee
     """The first heart of every view of the dataset, at every EF of `EFS`."""
     hearts = accepted(studio, plan, range(len(plan.views)), phantom_masks())[0]
     seeds = [sample_seed(plan.seed, SWEEP, heart.index) for heart in hearts]
-    swept = sweep(studio, torch.stack([heart.z for heart in hearts]), EFS, seeds, plan.motion)
+    z, views = torch.stack([heart.z for heart in hearts]), [heart.view for heart in hearts]
+    swept = sweep(studio, z, EFS, seeds, plan.motion, views)
     return hearts, swept
 
 

@@ -51,7 +51,13 @@ class Engine(Protocol):
     ) -> Tensor: ...
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
+        self,
+        frame: Tensor,
+        ef: Tensor,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor: ...
 
     def decode(self, z: Tensor) -> Tensor: ...
@@ -138,7 +144,8 @@ def videos(
     """Animates and decodes the items of one batch, and measures the EF of what came out."""
     frames = torch.stack([anatomies[item.anatomy].z for item in items])
     asked = torch.tensor([item.ef for item in items])
-    z = engine.animate(frames, asked, [item.seed for item in items], plan.motion)
+    seeds, views = [item.seed for item in items], [item.view for item in items]
+    z = engine.animate(frames, asked, seeds, plan.motion, views=views)
     decoded = engine.decode(z)
     # one at a time: a label must not depend on who else was in the batch
     measured = [float(engine.regressor(video[None])[0].clamp(0, 100)) for video in decoded]

@@ -157,7 +157,8 @@ def _generated(engine: Engine, case: Case, plan: TruthPlan) -> Video:
     """The model's: one seed per heart and view, so that only the EF differs along a sweep."""
     frame = torch.from_numpy(case.anatomy[None].copy())
     z = engine.space.draw(engine.space.encode(to_float(frame)))
-    made = engine.animate(z, torch.tensor([case.asked]).float(), [case.seed], plan.motion)
+    asked, views = torch.tensor([case.asked]).float(), [case.view]
+    made = engine.animate(z, asked, [case.seed], plan.motion, views=views)
     return engine.decode(made)[0].cpu().numpy()
 
 
