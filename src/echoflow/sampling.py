@@ -196,6 +196,18 @@ class SamplingPlan:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise InputError(f"threshold must be a quantile in (0, 1]; got {self.threshold}.")
 
+    def tuned(
+        self, steps: int | None = None, scale: float | None = None, solver: str | None = None
+    ) -> SamplingPlan:
+        """The plan with what is given; the multistep solver takes no churn."""
+        return replace(
+            self,
+            steps=steps or self.steps,
+            scale=self.scale if scale is None else scale,
+            solver=solver or self.solver,
+            churn=None if solver == "multistep" else self.churn,
+        )
+
     def negative_of(self, cond: Condition) -> Condition:
         """The condition of the negative branch."""
         other = cond.without(*(NULLS if self.negative is None else self.negative))

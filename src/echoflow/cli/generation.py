@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echoflow.cli import cascade
 from echoflow.cli.interop import Model
 from echoflow.cli.progress import bar
 from echoflow.cli.values import check_device, check_inference, ef_range, video_path, views
@@ -16,7 +16,6 @@ from echoflow.types import InputError, check_ef
 if TYPE_CHECKING:
     import numpy as np
 
-    from echoflow.sampling import SamplingPlan
     from echoflow.synthesis import MaskSource
 
 Weights = Annotated[
@@ -88,8 +87,8 @@ def synthesise(
         ef=bounds,
         seed=seed,
         per_anatomy=per_anatomy,
-        anatomy=_tuned(pipeline.anatomy, steps, None),
-        motion=_tuned(pipeline.motion, steps, guidance),
+        anatomy=pipeline.anatomy.tuned(steps),
+        motion=pipeline.motion.tuned(steps, guidance),
     )
     try:
         with bar("videos") as progress:
@@ -121,32 +120,44 @@ def animate(
     model: Model = None,
     device: Device = "cpu",
     inference: Inference = "exact",
+    solver: Annotated[
+        str | None, typer.Option(help="heun, euler or multistep; default the weights' own.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Videos, of this seed and the next ones: clip-1.mp4, ...")
+    ] = 1,
+    settings: Annotated[
+        str, typer.Option(help="Of a published cascade: ours, or as in its code or paper.")
+    ] = "ours",
 ) -> None:
     """Make one heart beat with the EF you ask for.
 
     The input is an image, or a video of which one frame is taken; show the heart at end-diastole.
+    EchoDiffusion's cascades work in pixels: --model 2SCM --weights FOLDER, with the folder of a
+    published cascade, or of runs of its stages.
     """
     check_ef(ef)
     video_path(out)
     check_device(device)
     setting = check_inference(inference)
     still = _still(source, frame)
-    import torch
+    if cascade.is_cascade(weights, model or ()):
+        asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
+        files = cascade.animate(weights, model or (), settings, device, still[0], asked)
+    else:
+        import torch
 
-    from echoflow.data.video import write_video
-    from echoflow.pipeline import load
+        from echoflow.data.video import write_video
+        from echoflow.pipeline import load
 
-    pipeline = load(weights, device, model or (), setting)
-    plan = _tuned(pipeline.motion, steps, guidance)
-    anatomy = pipeline.encode(torch.from_numpy(still))
-    z = pipeline.animate(anatomy, torch.tensor([ef]), [seed], plan, frames)
-    write_video(out, pipeline.decode(z)[0].cpu().numpy(), pipeline.fps)
-    typer.echo(f"EF {ef:g} % asked for; the video is {out}")
-
-
-def _tuned(plan: SamplingPlan, steps: int | None, scale: float | None) -> SamplingPlan:
-    """The plan of the weights with what the user changed."""
-    return replace(plan, steps=steps or plan.steps, scale=plan.scale if scale is None else scale)
+        pipeline = load(weights, device, model or (), setting)
+        plan = pipeline.motion.tuned(steps, guidance, solver)
+        anatomy, files = pipeline.encode(torch.from_numpy(still)), cascade.files_of(out, draws)
+        for draw, file in enumerate(files):
+            z = pipeline.animate(anatomy, torch.tensor([ef]), [seed + draw], plan, frames)
+            write_video(file, pipeline.decode(z)[0].cpu().numpy(), pipeline.fps)
+    videos = "the video is" if draws == 1 else "the videos are"
+    typer.echo(f"EF {ef:g} % asked for; {videos} {', '.join(map(str, files))}")
 
 
 def _masks(paths: list[Path]) -> MaskSource | None:

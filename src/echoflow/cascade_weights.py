@@ -1,0 +1,193 @@
+"""Cascades on disk: published ones, and stages trained here.
+
+FOLDER/config.yaml, merged.pt       one published cascade
+FOLDER/2SCM_v6/...                  a release of several; the name says which: 2SCM
+FOLDER/NAME-1/, FOLDER/NAME-2/ ...  the finished runs of its stages (recipe.yaml, net/)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from echoflow.cascade import BATCH, Cascade, Stage
+from echoflow.interop import echodiffusion, hub
+from echoflow.lowres import LOWRES, LowRes
+from echoflow.networks import zoo
+from echoflow.networks.unet3d import UNet3D
+from echoflow.pipeline import NANO, Generator
+from echoflow.process import EDM
+from echoflow.sampling import Churn, SamplingPlan
+from echoflow.training import recipes
+from echoflow.training.folder import RECIPE
+from echoflow.types import InputError, choose
+
+SettingsName = Literal["ours", "code", "paper"]
+RELEASED: Mapping[str, str] = {"1SCM": "1SCM_v2", "2SCM": "2SCM_v6", "4SCM": "4SCM_v2"}
+"""The folders of the release by the names of the paper."""
+SCALE, THRESHOLD = 5.0, 0.95  # of guidance and of dynamic thresholds, as released
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the paper of EchoDiffusion and its released code sample differently.
+
+    `lowres` names what a stage is told of the noise on its input (`LOWRES`), `inflation` is S_noise
+    as a factor of the std, and `zero_ef_is_null` lets an EF of exactly 0 mean none.
+    """
+
+    lowres: str
+    inflation: float
+    zero_ef_is_null: bool
+
+
+SETTINGS: Mapping[SettingsName, Settings] = {
+    "ours": Settings("published", 1.003, False),
+    "code": Settings("published", 1.003, True),
+    "paper": Settings("consistent", math.sqrt(1.003), False),
+}
+"""`code` is what published figures were made with, `ours` the same but for an EF of 0; the paper
+has S_noise as a variance and does not say that a stage is told another level than in training."""
+
+
+def load(
+    weights: str | Path,
+    name: str | None = None,
+    settings: SettingsName = "ours",
+    device: torch.device | str = "cpu",
+) -> Cascade:
+    """A cascade from a folder or a hub id; `name` chooses among several, such as 2SCM.
+
+    `settings` is for published weights; a run says itself how its stage was trained.
+    """
+    choose(settings, SETTINGS, "settings of a cascade")
+    if weights == NANO:
+        raise InputError(
+            f"the weights {NANO} hold no cascade{f' {name}' if name else ''}; give the folder of a "
+            "published one, or of runs of its stages."
+        )
+    root = _root(weights, name)
+    folder = _published(root, name)
+    if folder is not None:
+        return released(folder, settings, device)
+    return trained(_runs(root, name), device)
+
+
+def released(
+    folder: Path,
+    settings: SettingsName = "ours",
+    device: torch.device | str = "cpu",
+    kind: Literal["averaged", "raw"] = "averaged",
+) -> Cascade:
+    """The published cascade in a folder, sampled as its config says."""
+    chosen = SETTINGS[settings]
+    nets = echodiffusion.load(folder, kind=kind, zero_ef_is_null=chosen.zero_ef_is_null)
+    told = echodiffusion.read_stages(folder / echodiffusion.CONFIG)
+    stages = []
+    for i, (net, one) in enumerate(zip(nets, told, strict=True)):
+        lowres = replace(LOWRES[chosen.lowres], resize=one.resize) if i else None
+        plan = _plan(one.steps, SCALE, one.churn, chosen.inflation)
+        stages.append(_stage(net, one.process, plan, one.fps, lowres, device))
+    return Cascade(tuple(stages))
+
+
+def trained(runs: Sequence[Path], device: torch.device | str = "cpu") -> Cascade:
+    """The cascade of finished runs, first stage first."""
+    stages: list[Stage] = []
+    for run in runs:
+        stages.append(_of_run(run, stages[-1] if stages else None, device))
+    return Cascade(tuple(stages))
+
+
+def _of_run(run: Path, before: Stage | None, device: torch.device | str) -> Stage:
+    recipe = recipes.read(run / RECIPE)
+    if recipe.stage != "cascade":
+        raise InputError(f"{run} trained stage {recipe.stage}, which is none of a cascade.")
+    if not (run / "net" / zoo.WEIGHTS).is_file():
+        raise InputError(f"{run} has not finished; go on with `echoflow train ... --resume`.")
+    net, k = zoo.load(run / "net"), recipe.cascade
+    assert isinstance(net, UNet3D)
+    made = None if before is None else (before.shape[1], before.shape[2])
+    if before is not None and k.before is not None and k.before != made:
+        raise InputError(
+            f"{run} was trained to follow a stage of {k.before[0]} frames of {k.before[1]} pixels; "
+            f"the one before it makes {before.shape[1]} of {before.shape[2]}."
+        )
+    lowres = None if k.before is None else replace(LOWRES["consistent"], resize=k.resize)
+    plan = _plan(k.steps, k.scale, k.churn)
+    fps = k.fps * net.config.frames / k.frames
+    return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres, device)
+
+
+def _plan(steps: int, scale: float, churn: float, inflation: float = 1.003) -> SamplingPlan:
+    fresh = Churn(churn, inflation=inflation) if churn else None
+    return SamplingPlan(steps, "heun", scale, ("ef",), churn=fresh, threshold=THRESHOLD)
+
+
+def _stage(
+    net: UNet3D,
+    process: EDM,
+    plan: SamplingPlan,
+    fps: float,
+    lowres: LowRes | None,
+    device: torch.device | str,
+) -> Stage:
+    k = net.config
+    moved: nn.Module = net.to(device)
+    shape = (k.channels, k.frames, k.size, k.size)
+    return Stage(Generator(moved, process, shape, BATCH), plan, fps, lowres)
+
+
+# ---- where it is --------------------------------------------------------------------------------
+
+
+def _root(weights: str | Path, name: str | None) -> Path:
+    """The local folder; of a hub id the part that holds the cascade."""
+    if Path(weights).expanduser().exists():
+        return hub.find(weights)
+    return hub.find(weights, None if name is None else RELEASED.get(name, name))
+
+
+def _published(root: Path, name: str | None) -> Path | None:
+    """The folder with a config of a cascade: this one, or the one of that name in it."""
+    if (root / echodiffusion.CONFIG).is_file():
+        _check_name(root, name)
+        return root
+    there = sorted(path.parent for path in root.glob(f"*/{echodiffusion.CONFIG}"))
+    of_name = [f for f in there if name in (None, f.name, f.name.partition("_")[0])]
+    if len(of_name) > 1:
+        found = ", ".join(folder.name for folder in of_name)
+        raise InputError(f"{root} holds several cascades: {found}; choose one by --model.")
+    return of_name[0] if of_name else None
+
+
+def _check_name(folder: Path, name: str | None) -> None:
+    """That a folder which is said to be 2SCM has two stages."""
+    found = len(echodiffusion.read_stages(folder / echodiffusion.CONFIG))
+    if name is not None and name in RELEASED and found != int(name[0]):
+        raise InputError(f"{folder} holds a cascade of {found} stages, not {name}.")
+
+
+def _runs(root: Path, name: str | None) -> list[Path]:
+    """The runs NAME-1, NAME-2, ... of a folder."""
+    firsts = sorted(p.parent.name[:-2] for p in root.glob(f"*-1/{RECIPE}"))
+    names = [one for one in firsts if recipes.read(root / f"{one}-1" / RECIPE).stage == "cascade"]
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None or name not in names:
+        asked = "a cascade" if name is None else f"the cascade {name}"
+        there = f"; it has {', '.join(names)}" if names else ""
+        raise InputError(
+            f"there is not {asked} in {root}{there}. Give a folder with config.yaml and merged.pt, "
+            "or with runs called NAME-1, NAME-2 and so on, and --model NAME."
+        )
+    runs = [root / f"{name}-1"]
+    while (later := root / f"{name}-{len(runs) + 1}").is_dir():
+        runs.append(later)
+    return runs

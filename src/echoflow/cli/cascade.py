@@ -1,0 +1,99 @@
+"""`echoflow animate` by a cascade in pixel space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from echoflow.cli.progress import Progress, bar
+from echoflow.types import InputError, choose
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from echoflow.cascade import Cascade
+    from echoflow.cascade_weights import SettingsName
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for on the command line."""
+
+    ef: float
+    out: Path
+    seed: int
+    draws: int
+    frames: int | None
+    steps: int | None
+    guidance: float | None
+    solver: str | None
+
+
+def is_cascade(weights: str, model: Sequence[str]) -> bool:
+    """Whether a cascade is meant: by its name, or because the folder holds one or runs of one."""
+    from echoflow.interop.echodiffusion import CONFIG, WEIGHTS
+
+    folder = Path(weights).expanduser()
+    if any("SCM" in name or (folder / f"{name}-1").is_dir() for name in model):
+        if len(model) > 1:
+            raise InputError(f"--model takes one cascade; got {', '.join(model)}.")
+        return True
+    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+
+
+def animate(
+    weights: str,
+    model: Sequence[str],
+    settings: str,
+    device: str,
+    still: np.ndarray,
+    asked: Asked,
+) -> list[Path]:
+    """The videos of all draws of a still (h, w), written one by one; their files."""
+    choose(settings, ("ours", "code", "paper"), "settings of a cascade")
+    import torch
+
+    from echoflow.cascade_weights import load
+    from echoflow.data.resample import resize
+    from echoflow.data.video import write_video
+
+    cascade = load(weights, model[0] if model else None, cast("SettingsName", settings), device)
+    side = cascade.shape[-1]
+    frame = torch.from_numpy(resize(still[None], side, side))
+    changed = (asked.steps, asked.guidance, asked.solver)
+    plans = [plan.tuned(*changed) for plan in cascade.plans()]
+    files = files_of(asked.out, asked.draws)
+    calls = len(files) * cascade.calls(plans)
+    with bar("network calls") as progress, _watched(cascade, progress, calls):
+        for draw, file in enumerate(files):
+            ef = torch.tensor([asked.ef])
+            (video,) = cascade.animate(frame, ef, [asked.seed + draw], plans, asked.frames)
+            write_video(file, video.numpy(), cascade.fps)
+    return files
+
+
+@contextmanager
+def _watched(cascade: Cascade, progress: Progress, calls: int) -> Iterator[None]:
+    """Moves a bar with every call of a network; longer videos take more calls than planned."""
+    done = 0
+
+    def tick(*_: object) -> None:
+        nonlocal done
+        done = min(done + 1, calls)
+        progress(done, calls)
+
+    hooks = [stage.generator.net.register_forward_hook(tick) for stage in cascade.stages]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def files_of(out: Path, draws: int) -> list[Path]:
+    """One file, or one of each draw: clip-1.mp4, clip-2.mp4."""
+    numbers = range(1, draws + 1)
+    return [out] if draws == 1 else [out.with_stem(f"{out.stem}-{n}") for n in numbers]
