@@ -39,10 +39,12 @@ def test_phantom(hearts: Path) -> None:
 
 def test_evaluate(hearts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", str(hearts), "--against", str(hearts), "--out", str(tmp_path / "r")]
-    assert main(words) == 0
-    report = json.loads((tmp_path / "r.json").read_text())
+    assert main([*words, "--floors", "0"]) == 0
+    report, floor = json.loads((tmp_path / "r.json").read_text())["reports"]
     assert (report["n"], report["metrics"]["grey_w1"]) == (14, 0)
+    assert floor["metrics"]["grey_w1"] > 0
     assert "| grey_w1 | 0 |" in (tmp_path / "r.md").read_text()
+    assert (tmp_path / "r.html").is_file()
     assert "14 videos" in capsys.readouterr().out
 
 

@@ -31,6 +31,12 @@ Out = Annotated[Path, typer.Option(help="Report files <out>.json and <out>.md.")
 OutMaybe = Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")]
 RealSplit = Annotated[str | None, typer.Option(help="Split of the real videos; all if not given.")]
 Seed = Annotated[int, typer.Option(help="Seed of subsets and intervals.")]
+Floors = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Real videos put through the A-VAE of --weights; 0 for no such floor."
+    ),
+]
 
 
 @evaluate.command()
@@ -38,22 +44,29 @@ def dataset(
     dataset: Annotated[Path, typer.Argument(help="A dataset in the EchoNet-Dynamic layout.")],
     against: Annotated[Path | None, typer.Option(help="Real dataset to compare with.")] = None,
     split: RealSplit = None,
+    floors: Floors = 16,
+    weights: Annotated[
+        str, typer.Option(help="Weights whose A-VAE is a floor, and whose segmenter draws curves.")
+    ] = "nano",
     seed: Seed = 0,
-    out: Out = Path("report"),
+    out: Annotated[Path, typer.Option(help="Report <out>.html, .md and .json.")] = Path("report"),
 ) -> None:
     """Measure a dataset and write a report.
 
-    A synthetic dataset also tells how well the EF measured follows the EF asked for. A folder
-    that is called like another command is given as ./scores.
+    A synthetic dataset also tells how well the EF measured follows the EF asked for. Beside a real
+    one, every score has its floors: two halves of the real videos against each other, and real
+    videos through an A-VAE. A folder that is called like another command is given as ./scores.
     """
-    from echoflow.cli.progress import bar
+    from echoflow.cli.progress import bars
     from echoflow.cli.values import check_split
-    from echoflow.evaluation import evaluate as measure
+    from echoflow.pages.dataset import measured
+    from echoflow.pages.numbers import write
 
-    with bar("videos") as progress:
-        report = measure(dataset, against, check_split(split), seed, progress)
-    _told(report, dataset.resolve().name, out)
-    typer.echo(f"\n{report.n} videos; the report is in {out}.json and {out}.md")
+    with bars() as tell:
+        found, page = measured(dataset, against, check_split(split), floors, weights, seed, tell)
+    paths = write(out, page, [found.report, *found.floors.values()])
+    typer.echo(f"{found.table()}\n\n{found.report.about()}")
+    typer.echo(f"\n{found.report.n} videos; open {paths[0]}")
 
 
 @evaluate.command()
@@ -96,7 +109,7 @@ def distances(
     with bar("features") as progress:
         kind = "population" if population else "sample"
         found = measure(dataset, against, network, frames, part, kind, seed, progress)
-    _told(found, dataset.resolve().name, out)
+    told(found, dataset.resolve().name, out)
 
 
 SCORES_LEGEND = """\
@@ -130,7 +143,7 @@ def scores(
     typer.echo(page, nl=False)
 
 
-def _told(report: Report, title: str, out: Path | None) -> None:
+def told(report: Report, title: str, out: Path | None) -> None:
     """Every number with its interval, then what it depends on; into files too, if asked."""
     page = f"{report.table()}\n\n{report.about()}\n"
     if out is not None:

@@ -55,7 +55,11 @@ def bland_altman(
     return png(figure)
 
 
-def volume_curves(charts: Mapping[str, Mapping[str, Curves]], fps: float) -> bytes:
+def volume_curves(
+    charts: Mapping[str, Mapping[str, Curves]],
+    fps: float,
+    sides: tuple[str, str] = ("true", "found"),
+) -> bytes:
     """True (solid) and generated (dashed) volume in percent of the largest, against time in s.
 
     A panel per heart, a colour per EF. Frames without a volume leave a gap.
@@ -72,7 +76,7 @@ def volume_curves(charts: Mapping[str, Mapping[str, Curves]], fps: float) -> byt
         frameon=False,
         fontsize=8,
         bbox_to_anchor=(1.0, 1.0),
-        title="EF asked\nsolid: true\ndashed: found",
+        title=f"EF\nsolid: {sides[0]}\ndashed: {sides[1]}",
         title_fontsize=8,
     )
     return png(figure)
@@ -93,8 +97,9 @@ def comparison(
     words: Sequence[str],
     columns: tuple[str, str, str] = ("true", "generated", "generated - true"),
     scale: int = 2,
+    differ: bool = True,
 ) -> Picture:
-    """A film: in each row a true video, the generated one, and their difference.
+    """A film: in each row a true video, the generated one and, if they `differ`, the difference.
 
     `words[i]` is put above the first video of row i; the columns are named in every row.
     """
@@ -104,8 +109,8 @@ def comparison(
     for (true, made), word in zip(rows, words, strict=True):
         first = f"{word}: {columns[0]}" if word else columns[0]
         titles = (first, *columns[1:])
-        tiles = (true, made, difference(made, true))
-        shown = [captioned(tile, title, scale) for tile, title in zip(tiles, titles, strict=True)]
+        tiles = (true, made, difference(made, true)) if differ else (true, made)
+        shown = [captioned(tile, title, scale) for tile, title in zip(tiles, titles, strict=False)]
         lines.append(side_by_side(shown))
     return np.concatenate(lines, axis=1)
 

@@ -1,0 +1,136 @@
+"""How good can a score be? Real videos against other real ones, and against their reconstructions.
+
+No distance of two finite sets is zero, and what an A-VAE loses no model that paints with it can
+win back. Both are measured as the score itself is, and stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echoflow.data.manifest import Manifest
+from echoflow.data.prepare import load_clip
+from echoflow.evaluation import regressor_error
+from echoflow.latents import LatentSpace
+from echoflow.metrics.report import Report, number, span
+from echoflow.reproduce.rebuilt import rebuilt
+from echoflow.synthesis import Regressor
+from echoflow.types import InputError, Record
+
+Measure = Callable[[Manifest, Manifest], Report]
+"""(generated, real) -> the report whose floors are wanted."""
+Progress = Callable[[int, int], None]
+
+REAL, AVAE = "real against real", "through the A-VAE"
+
+
+def halves(real: Manifest, seed: int = 0) -> tuple[Manifest, Manifest]:
+    """Two halves of a dataset, drawn by `seed`; all videos of a patient are in one of them."""
+    patients: dict[str, list[Record]] = {}
+    for record in real.records:
+        patients.setdefault(record.patient or record.uid, []).append(record)
+    if len(patients) < 2:
+        raise InputError(
+            f"{real.root} holds videos of {len(patients)} patient; two halves need at least 2."
+        )
+    order = np.random.default_rng(seed).permutation(len(patients))
+    sides: tuple[list[Record], list[Record]] = ([], [])
+    groups = list(patients.values())
+    for place in order:  # the shorter half takes the next patient
+        sides[len(sides[0]) > len(sides[1])].extend(groups[place])
+    first, second = (replace(real, records=tuple(side)) for side in sides)
+    return first, second
+
+
+def some(real: Manifest, most: int, seed: int = 0) -> Manifest:
+    """At most `most` videos of a dataset, drawn by `seed`, in their order."""
+    if len(real.records) <= most:
+        return real
+    chosen = np.random.default_rng(seed).permutation(len(real.records))[:most]
+    return replace(real, records=tuple(real.records[i] for i in sorted(chosen)))
+
+
+def floors(
+    measure: Measure,
+    real: Manifest,
+    space: LatentSpace | None,
+    folder: Path,
+    most: int = 32,
+    regressor: Regressor | None = None,
+    seed: int = 0,
+    tell: Progress = lambda done, total: None,
+) -> dict[str, Report]:
+    """`measure` of one half of the real videos against the other, and of reconstructions.
+
+    `most` videos go through the A-VAE `space` and are held against themselves; they are kept in
+    `folder`. Without a space there is no second report. The floors of `ef_` scores are the errors
+    of `regressor` on the same videos, before and after, where their EF is known.
+    """
+    found = {REAL: _named(measure(*halves(real, seed)), REAL)}
+    if space is None or most < 1:
+        return found
+    part = some(real, most, seed)
+    again = rebuilt(part, part.records, space, folder / "rebuilt", tell)
+    report = _named(measure(again, part), AVAE)
+    paired = f"{AVAE}: {report.n} real videos against themselves."
+    found[AVAE] = replace(report, notes=(paired, *report.notes))
+    if regressor is None:
+        return found
+    errors = {REAL: _errors(regressor, part), AVAE: _errors(regressor, again)}
+    return {name: _with(found[name], errors[name]) for name in found}
+
+
+def _errors(regressor: Regressor, real: Manifest) -> Report | None:
+    """The EF regressor on the videos whose EF is known and that it can take; None without any."""
+    clips = []
+    for record in real.records:
+        if record.ef is None:
+            continue
+        try:
+            clip = load_clip(real, record)
+            regressor(torch.from_numpy(clip.video[None].copy()))
+        except InputError:  # too short for it, or unreadable
+            continue
+        clips.append(clip)
+    return regressor_error(regressor, clips) if clips else None
+
+
+def _with(floor: Report, errors: Report | None) -> Report:
+    """A floor with the errors of the regressor among its metrics."""
+    if errors is None:
+        return floor
+    told = f"ef_ scores are the errors of the regressor on {errors.n} real videos of known EF."
+    return replace(floor, metrics={**floor.metrics, **errors.metrics}, notes=(*floor.notes, told))
+
+
+def _named(report: Report, floor: str) -> Report:
+    return replace(report, name=f"{report.name}, {floor}")
+
+
+def beside(report: Report, found: Mapping[str, Report]) -> list[list[str]]:
+    """Rows of a table: metric, value, interval, then the value of every floor."""
+    return [
+        [
+            name,
+            number(report.metrics[name]),
+            span(report.interval(name)),
+            *(number(floor.metrics.get(name, float("nan"))) for floor in found.values()),
+        ]
+        for name in report.names()
+    ]
+
+
+def header(found: Mapping[str, Report]) -> list[str]:
+    """What stands above `beside`."""
+    return ["metric", "value", "90 % interval", *found]
+
+
+def as_markdown(report: Report, found: Mapping[str, Report]) -> str:
+    """The table for a terminal."""
+    rows: Sequence[Sequence[str]] = [header(found), ["---"] * (3 + len(found))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [*rows, *beside(report, found)])
