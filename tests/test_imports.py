@@ -12,8 +12,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "echoflow"
 LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart", "pages", "floors", "reproduce"},
-    {"synthesis", "evaluation", "truth", "distances", "looks", "pairs", "variety", "beats", "freeecho"},
-    {"pipeline", "cascade"},
+    {"synthesis", "evaluation", "truth", "distances", "looks", "pairs", "variety", "beats"}
+    | {"draws", "freeecho"},
+    {"pipeline", "cascade", "cascade_weights"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
     {"process", "fields", "sampling", "lowres", "condition", "calibration", "metrics"},
