@@ -11,6 +11,7 @@ from small_datasets import dynamic, row
 from echoflow.cli import main
 from echoflow.data.manifest import Manifest
 from echoflow.metrics.comparison import read_reports
+from echoflow.networks.zoo import WEIGHTS
 from echoflow.reproduce.downstream import FILTERED, REAL, REBUILT, UNFILTERED
 
 TINY = ["engine.steps=1", "engine.batch=2", "engine.warmup=0", "engine.precision=fp32"]
@@ -112,9 +113,9 @@ def test_downstream_goes_on_where_it_was(hearts: Path, bundle: Path, tmp_path: P
     run = out / "runs" / "echoflow-filtered-1"
     assert len(json.loads((run / "test.json").read_text())) == 2
     (out / "reports" / "echoflow-filtered.json").unlink()
-    trained = (run / "net" / "model.safetensors").stat().st_mtime_ns
+    trained = (run / "net" / WEIGHTS).stat().st_mtime_ns
     assert main(asked) == 0
-    assert (run / "net" / "model.safetensors").stat().st_mtime_ns == trained
+    assert (run / "net" / WEIGHTS).stat().st_mtime_ns == trained
     assert read_reports(out / "table.json") == tuple(reports.values())
 
 
@@ -126,11 +127,9 @@ def test_rare_efs_are_filled_up(hearts: Path, bundle: Path, tmp_path: Path, caps
     assert main(words("echodiffusion-4", hearts, bundle, out, *asked)) == 0
     balanced, real = read_reports(out / "table.json")
     assert (balanced.metrics["videos"], real.metrics["videos"]) == (79, 12)
-    made = Manifest.read(out / "balanced-1").records
-    assert len({int(record.ef or 0) for record in made}) == 79
-    assert 100 * sum(r.source == "synthetic" for r in made) / 79 == pytest.approx(
-        balanced.metrics["synthetic_percent"]
-    )
+    there = [Manifest.read(out / name).records for name in ("balanced-1", "filled-1")]
+    assert len({int(record.ef or 0) for part in there for record in part}) == 79
+    assert 100 * len(there[1]) / 79 == pytest.approx(balanced.metrics["synthetic_percent"])
     assert "67 of 79 videos short" in capsys.readouterr().out
 
 

@@ -142,6 +142,18 @@ def ejection_fraction(volumes: ArrayLike) -> float:
     return float(100.0 * (curve.max() - curve.min()) / curve.max())
 
 
+def curve_roughness(curve: ArrayLike) -> float:
+    """Second over first difference of a curve (t,), as mean squares: 0 for smooth, 3 for noise.
+
+    Frames where it is not known (nan) are passed over; nan where it does not move.
+    """
+    y = np.asarray(curve, np.float64)
+    first, second = np.diff(y), np.diff(y, 2)
+    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+    power = float(np.mean(first**2)) if len(first) else 0.0
+    return float(np.mean(second**2)) / power if power > 0 and len(second) else float("nan")
+
+
 def area_length_volume(area: ArrayLike, length: ArrayLike) -> NDArray[np.float64]:
     """Single-plane area-length volume 8 A^2 / (3 pi L), in the cube of the unit of `length`."""
     return 8.0 * np.asarray(area, np.float64) ** 2 / (3.0 * np.pi * np.asarray(length, np.float64))

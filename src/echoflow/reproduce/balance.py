@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -54,26 +55,36 @@ def _row(job: Job, row: str, size: int, balanced: bool) -> Report:
     test = _test(job)
     true = np.array([record.ef for record in test.records], np.float64)
     real = job.of(Split.TRAIN)
-    name = f"{'balanced' if balanced else 'real'}-{size}"
     if balanced:
         kept, missing = split_up(real, size, job.seed)
-        parts: list[Part] = [(job.source, kept), *_filled(job, size, missing)]
     else:
         kept, missing = _some(real, size * len(BINS), job.seed), []
-        parts = [(job.source, kept)]
-    folder = job.out / name
-    if not (folder / FILE_LIST).is_file():
-        total = len(kept) + len(missing)
-        gathered(parts, folder, lambda done: job.tell(name, done, total))
-    found = predictions(job, row, [folder], test, False)
+    folders = [
+        _gathered(job, f"{'balanced' if balanced else 'real'}-{size}", (job.source, kept)),
+        *(_gathered(job, f"filled-{size}", part) for part in _filled(job, size, missing)),
+    ]
+    found = predictions(job, row, folders, test, False)
     videos = len(kept) + len(missing)
     metrics = scored(true, found, job.seed)
     metrics |= {"videos": float(videos), "synthetic_percent": 100 * len(missing) / videos}
     settings = {**training_settings(job, test), "split": "VAL and TEST", "per_bin": size}
-    prints = {"dataset": fingerprint_of(open_source(folder)), "weights": job.fingerprint}
+    prints = {"dataset": fingerprint_of(open_source(folders[0])), "weights": job.fingerprint}
     short = size * len(BINS) - videos
     notes = (f"{row}: {short} of {short + videos} videos short, as there are no more real ones.",)
     return Report(row, metrics, len(true), settings, prints, (*NOTES, *(notes if short else ())))
+
+
+def _gathered(job: Job, name: str, part: Part) -> Path:
+    """A folder of its own for one kind of videos, since real and synthetic ones differ in shape."""
+    folder, records = job.out / name, list(part[1])
+    if not (folder / FILE_LIST).is_file():
+        tell = partial(_told, job, name, len(records))
+        gathered([(part[0], records)], folder, tell)
+    return folder
+
+
+def _told(job: Job, name: str, total: int, done: int) -> None:
+    job.tell(name, done, total)
 
 
 def split_up(records: Sequence[Record], size: int, seed: int) -> tuple[list[Record], list[float]]:
@@ -106,8 +117,11 @@ def _test(job: Job) -> Manifest:
     """VAL and TEST, at most `TESTED` of a bin."""
     there = [*job.source.of(Split.VAL), *job.source.of(Split.TEST)]
     chosen, _ = split_up(there, TESTED, job.seed)
-    if len(chosen) < 2:
-        raise InputError(f"{job.on} has {len(chosen)} VAL and TEST videos of EF 10 to 89 %.")
+    if len(chosen) < 2 or not any(_bins(job.of(Split.TRAIN)).values()):
+        raise InputError(
+            f"{job.on} has {len(chosen)} VAL and TEST videos of EF 10 to 89 %; this study needs "
+            "at least 2, and one to train on."
+        )
     return replace(job.source, records=tuple(chosen))
 
 

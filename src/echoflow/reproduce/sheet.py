@@ -49,7 +49,7 @@ class Sheet:
     def to_markdown(self) -> str:
         """Title, table, and what to know of the numbers."""
         names = self.shown()
-        head = ["row", *(f"{m}, {what}" for m in names for what in ("paper", "ours", "difference"))]
+        head = ["row", *(f"{m}, {what}" for m in names for what in self._kinds(m))]
         lines = [head, ["---"] * len(head), *(self._line(row, names) for row in self.rows)]
         table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
         return f"# {self._title()}\n\n{self.table.caption}.\n\n{table}\n\n{self._about()}\n"
@@ -78,12 +78,19 @@ class Sheet:
         beside = f", {self.column}" if self.column in _sets(self.table) - {ALL} else ""
         return f"{self.table.source}{beside}, and ours on {self.on}"
 
+    def _kinds(self, metric: str) -> tuple[str, ...]:
+        """The columns of a metric: all three where the paper prints it, else ours alone."""
+        printed = any(self.cell(row, metric)[0] is not None for row in self.rows)
+        return ("paper", "ours", "difference") if printed else ("ours",)
+
     def _line(self, row: str, metrics: Sequence[str]) -> list[str]:
         cells = [row]
         for metric in metrics:
             paper, ours = self.cell(row, metric)
             gap = "-" if paper is None or ours is None else f"{ours - paper:+.4g}"
-            cells += ["-" if paper is None else number(paper), self._ours(row, metric), gap]
+            told = {"paper": "-" if paper is None else number(paper), "difference": gap}
+            told["ours"] = self._ours(row, metric)
+            cells += [told[kind] for kind in self._kinds(metric)]
         return cells
 
     def _ours(self, row: str, metric: str) -> str:

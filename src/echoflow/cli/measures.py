@@ -1,0 +1,83 @@
+"""Further measures of `echoflow evaluate`: pairs of videos, the Inception score, beats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echoflow.cli.evaluation import OutMaybe, RealSplit, Seed, told
+from echoflow.cli.progress import bar
+from echoflow.cli.values import check_split
+
+Folder = Annotated[Path | None, typer.Option(help="Folder with the files of published networks.")]
+
+
+def pairs(
+    dataset: Annotated[Path, typer.Argument(help="Reconstructions: a dataset or a folder.")],
+    against: Annotated[Path, typer.Option(help="The recordings, of the same names.")],
+    lpips: Annotated[
+        str, typer.Option(help="Trunk of LPIPS: vgg (the papers'), alex, or none.")
+    ] = "vgg",
+    extractor_folder: Folder = None,
+    every: Annotated[int, typer.Option(min=1, help="Compare one frame in so many.")] = 1,
+    split: RealSplit = None,
+    seed: Seed = 0,
+    out: OutMaybe = None,
+) -> None:
+    """MSE, MAE, PSNR, SSIM and LPIPS of videos that share a name."""
+    from typing import cast
+
+    from echoflow.metrics.lpips import FILES, Lpips, Trunk
+    from echoflow.pairs import pairs as measure
+    from echoflow.types import choose
+
+    choose(lpips, [*FILES, "none"], "trunk")
+    felt = None if lpips == "none" else Lpips(cast(Trunk, lpips), extractor_folder)
+    with bar("videos") as progress:
+        found = measure(dataset, against, felt, check_split(split), every, seed, progress)
+    told(found, dataset.resolve().name, out)
+
+
+def inception(
+    dataset: Annotated[Path, typer.Argument(help="Videos: a dataset or a folder.")],
+    network: Annotated[
+        str, typer.Option(help="inception, as the papers; random only tests the program.")
+    ] = "inception",
+    extractor_folder: Folder = None,
+    frames: Annotated[int, typer.Option(min=1, help="First frames of each video.")] = 16,
+    splits: Annotated[int, typer.Option(min=1, help="Parts that the score is a mean over.")] = 10,
+    nominal: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cut the parts as for so many frames; the papers' is 50000."),
+    ] = None,
+    split: RealSplit = None,
+    seed: Seed = 0,
+    out: OutMaybe = None,
+) -> None:
+    """The Inception score (IS) of the frames of a dataset."""
+    from echoflow.variety import classifier, variety
+
+    judge = classifier(network, extractor_folder)
+    with bar("videos") as progress:
+        found = variety(dataset, judge, frames, splits, nominal, check_split(split), seed, progress)
+    told(found, dataset.resolve().name, out)
+
+
+def beats(
+    dataset: Annotated[Path, typer.Argument(help="Videos: a dataset or a folder.")],
+    against: Annotated[Path | None, typer.Option(help="Real videos to set beside them.")] = None,
+    weights: Annotated[
+        str, typer.Option(help="Weights whose segmenter and re-identification network measure.")
+    ] = "nano",
+    split: RealSplit = None,
+    seed: Seed = 0,
+    out: OutMaybe = None,
+) -> None:
+    """Cycle length, ED and ES, EF by masks, smoothness, and drift of the anatomy."""
+    from echoflow.beats import beats as measure
+
+    with bar("videos") as progress:
+        found = measure(dataset, weights, against, check_split(split), seed, progress)
+    told(found, dataset.resolve().name, out)

@@ -1,0 +1,59 @@
+"""Beats of hearts whose beats are known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoflow.beats import NAMES, beat, beats, diastoles
+from echoflow.cli import main
+from echoflow.data.phantom import PhantomPatient
+from echoflow.metrics.clinical import curve_roughness
+from echoflow.metrics.rhythm import Rhythm
+from echoflow.pipeline import load
+from echoflow.types import View
+
+
+def test_roughness_of_a_curve() -> None:
+    time = np.linspace(0, 1, 500)
+    assert curve_roughness(np.sin(2 * np.pi * time)) < 1e-3
+    noise = np.random.default_rng(0).normal(size=20_000)
+    assert curve_roughness(noise) == pytest.approx(3, rel=0.05)
+    assert np.isnan(curve_roughness(np.ones(9)))
+    assert curve_roughness([0, 1, 2, np.nan, 4, 5, 6]) == 0
+
+
+def test_diastoles_are_a_beat_apart() -> None:
+    rhythm = Rhythm(period=0.8, ed=-0.1, es=0.2, explained=1.0)
+    assert diastoles(rhythm, 32, 16.0).tolist() == [11, 24]
+    late = dataclasses.replace(rhythm, ed=0.1)
+    assert diastoles(late, 32, 16.0).tolist() == [2, 14, 27]
+
+
+@pytest.mark.slow
+def test_a_phantom_beats_as_it_was_made() -> None:
+    """Nano's segmenter on a clean heart of known rate and EF."""
+    patient = dataclasses.replace(PhantomPatient.sample(1003, 2), heart_rate=72.0, rr_jitter=0.0)
+    clip = patient.with_ef(60.0).render(View.A4C, 33, 16.0, quality=1, phase=0.0).clip
+    found = beat(load("nano"), clip)
+    assert found.rate == pytest.approx(72, rel=0.03)
+    assert found.cycle == pytest.approx(60 / found.rate)
+    assert found.ef_mask == pytest.approx(60, abs=8)
+    assert 200 < found.systole < 450
+    assert found.same_heart > 0.9
+    assert found.regular > 0.9
+
+
+@pytest.mark.slow
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hearts = tmp_path / "hearts"
+    asked = ["--n", "2", "--frames", "32", "--fps", "16", "--quality", "1", "--gated"]
+    assert main(["phantom", "--out", str(hearts), *asked]) == 0
+    report = beats(hearts, against=hearts)
+    assert {f"against_{name}" for name in NAMES} <= report.metrics.keys()
+    assert report.metrics["rate"] == report.metrics["against_rate"]
+    assert main(["evaluate", "beats", str(hearts)]) == 0
+    assert "| ef_mask | " in capsys.readouterr().out
