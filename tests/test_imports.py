@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "echoflow"
 LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart", "pages", "floors", "reproduce"},
-    {"synthesis", "evaluation", "truth", "distances", "looks", "pairs", "variety", "beats", "pairs", "variety", "beats"}
-    | {"draws", "freeecho"},
+    {"synthesis", "evaluation", "truth", "distances", "looks"}
+    | {"pairs", "variety", "beats", "draws", "freeecho"},
     {"pipeline", "cascade", "cascade_weights"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
