@@ -2,15 +2,21 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from echoflow.calibration import EFCalibration, Line
 from echoflow.cli import main
 from echoflow.data.manifest import Manifest
 from echoflow.data.video import read_gray, write_video
+from echoflow.interop.tuning import retune
+from echoflow.networks import zoo
+from echoflow.pipeline import load
 from echoflow.types import View
 
 
@@ -65,6 +71,42 @@ def test_animate_repeats_itself(film: Path, bundle: Path, tmp_path: Path) -> Non
 
     assert made("a.avi", 3) == made("b.avi", 3)
     assert made("c.avi", 4) != made("b.avi", 3)
+
+
+def test_a_view_chooses_the_line_of_the_calibration(
+    film: Path, bundle: Path, tmp_path: Path
+) -> None:
+    plain, tuned = tmp_path / "plain", tmp_path / "tuned"
+    shutil.copytree(bundle, plain)
+    net = zoo.load(plain / "lvfm")
+    for p in net.parameters():  # an untrained head says nothing, whatever it is told
+        torch.nn.init.normal_(p, std=0.1)
+    zoo.save(net, plain / "lvfm")
+    shutil.copytree(plain, tuned)
+    lines = EFCalibration({"all": Line(0.0, 1.0), "PSAX": Line(0.0, 2.0)})
+    retune(tuned, load(bundle).motion, lines)
+
+    def made(name: str, weights: Path, ef: str, *more: str) -> bytes:
+        out = tmp_path / name
+        words = ["animate", str(film), "--ef", ef, "--out", str(out), "--weights", str(weights)]
+        assert main([*words, *more]) == 0
+        return out.read_bytes()
+
+    told = made("told.avi", plain, "20")
+    assert made("view.avi", tuned, "40", "--view", "psax") == told
+    assert made("none.avi", tuned, "20") == told
+    assert made("other.avi", tuned, "40") != told
+
+
+def test_weights_that_do_not_listen_are_not_calibrated(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deaf = tmp_path / "deaf"
+    shutil.copytree(bundle, deaf)
+    before = (deaf / "bundle.json").read_bytes()
+    assert main(["calibrate", str(deaf), "--n", "24"]) == 2
+    assert "Train the model longer" in capsys.readouterr().err
+    assert (deaf / "bundle.json").read_bytes() == before
 
 
 def test_synthesise(bundle: Path, tmp_path: Path) -> None:

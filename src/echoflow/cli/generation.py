@@ -11,7 +11,7 @@ from echoflow.cli import cascade
 from echoflow.cli.interop import Model
 from echoflow.cli.progress import bar
 from echoflow.cli.values import check_device, check_inference, ef_range, video_path, views
-from echoflow.types import InputError, check_ef
+from echoflow.types import InputError, View, check_ef
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +109,9 @@ def animate(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image or a video file.")],
     ef: Annotated[float, typer.Option(help="Ejection fraction in percent.")],
     out: Annotated[Path, typer.Option(help="Video file: .mp4, .gif or .avi.")] = Path("clip.mp4"),
+    view: Annotated[
+        str | None, typer.Option(help="A4C, PSAX or PLAX, if you know; the EF is then met closer.")
+    ] = None,
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -140,6 +143,7 @@ def animate(
     video_path(out)
     check_device(device)
     setting = check_inference(inference)
+    shown = None if view is None else [View.parse(view)]
     still = _still(source, frame)
     if cascade.is_cascade(weights, model or ()):
         asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
@@ -154,7 +158,8 @@ def animate(
         plan = pipeline.motion.tuned(steps, guidance, solver)
         anatomy, files = pipeline.encode(torch.from_numpy(still)), cascade.files_of(out, draws)
         for draw, file in enumerate(files):
-            z = pipeline.animate(anatomy, torch.tensor([ef]), [seed + draw], plan, frames)
+            told = torch.tensor([ef])
+            z = pipeline.animate(anatomy, told, [seed + draw], plan, frames, views=shown)
             write_video(file, pipeline.decode(z)[0].cpu().numpy(), pipeline.fps)
     videos = "the video is" if draws == 1 else "the videos are"
     typer.echo(f"EF {ef:g} % asked for; {videos} {', '.join(map(str, files))}")
