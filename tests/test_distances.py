@@ -56,11 +56,15 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     real, made = folder(tmp_path / "real", 8, 0), folder(tmp_path / "made", 8, 1)
     words = ["evaluate", "distances", str(made), "--against", str(real), "--frames", "4"]
     out = ["--out", str(tmp_path / "r")]
-    assert main([*words, "--extractor", "random", "--population", *out]) == 0
+    test = ["--extractor", "random", "--population", "--floors", "0"]
+    assert main([*words, *test, *out]) == 0
     printed = capsys.readouterr().out
     assert "| fd | " in printed
     assert "Note: features of a random network" in printed
-    assert json.loads((tmp_path / "r.json").read_text())["settings"]["covariance"] == "population"
+    assert "Note: real against real: not measured, since " in printed  # 4 videos in a half
+    report = json.loads((tmp_path / "r.json").read_text())["reports"][0]
+    assert report["settings"]["covariance"] == "population"
+    assert "real against real" in (tmp_path / "r.html").read_text()
     assert main([*words, "--extractor", "i3d", "--extractor-folder", str(tmp_path)]) == 2
     assert "i3d_torchscript.pt (sha256 bec6519f66ea534e...;" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import torch
 
 from echoflow import encoders
 from echoflow.distances import EXTRACTORS, extractor
-from echoflow.encoders import TRUNKS, Row, Trunk
+from echoflow.encoders import TRUNKS, Row, trunk, untrained
 from echoflow.metrics.extractors import PUBLISHED, VARIABLE
 from echoflow.metrics.features import FeatureExtractor, extracted
 from echoflow.networks.vit import ViT, ViTConfig
@@ -59,9 +59,9 @@ def test_absent_files_are_told_in_one_sentence(name: str) -> None:
 def test_a_file_is_found_filled_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tiny(monkeypatch)
     publish(monkeypatch, tmp_path, "dinov2", net.state_dict(), 8)
-    trunk: FeatureExtractor = Trunk("dinov2")
+    network: FeatureExtractor = trunk("dinov2")
     videos = np.random.default_rng(0).integers(0, 256, (2, 3, 40, 40), np.uint8)
-    found = extracted(trunk, videos)
+    found = extracted(network, videos)
     assert found.values.shape == (6, 8)
     assert found.extractor.name == "dinov2"
     with torch.no_grad():
@@ -76,10 +76,19 @@ def test_a_file_of_another_network_is_refused(
     del weights["norm.bias"]
     publish(monkeypatch, tmp_path, "dinov2", {**weights, "head.weight": torch.ones(1)}, 8)
     with pytest.raises(InputError, match=r"lacks norm\.bias and has unknown head\.weight"):
-        Trunk("dinov2")
+        trunk("dinov2")
     publish(monkeypatch, tmp_path, "dinov2", {**weights, "norm.bias": torch.full((8,), np.nan)}, 8)
     with pytest.raises(InputError, match="not finite"):
-        Trunk("dinov2")
+        trunk("dinov2")
+
+
+def test_without_weights_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(monkeypatch)
+    monkeypatch.setitem(PUBLISHED, "dinov2", replace(PUBLISHED["dinov2"], features=8))
+    network = untrained("dinov2")
+    assert network(np.zeros((1, 2, 30, 30), np.uint8)).shape == (2, 8)
+    assert "no measure of quality" in network.identity.caveat
+    assert network.frames == 16
 
 
 def test_videos_are_prepared_as_published() -> None:
@@ -108,6 +117,6 @@ def test_torchvision_trunks_give_their_features(
     torch.manual_seed(0)
     weights = TRUNKS[name].build().state_dict()
     publish(monkeypatch, tmp_path, name, weights, PUBLISHED[name].features)
-    trunk = Trunk(name)
-    videos = np.random.default_rng(0).integers(0, 256, (1, trunk.frames, 64, 64), np.uint8)
-    assert trunk(videos).shape == (1, 512)
+    network = trunk(name)
+    videos = np.random.default_rng(0).integers(0, 256, (1, network.frames, 64, 64), np.uint8)
+    assert network(videos).shape == (1, 512)

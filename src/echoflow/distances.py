@@ -12,7 +12,7 @@ import numpy as np
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
-from echoflow.encoders import TRUNKS, Trunk
+from echoflow.encoders import TRUNKS, Trunk, trunk
 from echoflow.judges import EFFeatures, Regressor
 from echoflow.metrics.distribution import distribution
 from echoflow.metrics.extractors import PUBLISHED, Scripted
@@ -37,7 +37,7 @@ def extractor(
     if name == "random":
         return RandomFeatures()
     if name != "ef":
-        return Trunk(name, folder) if name in TRUNKS else Scripted(name, folder)
+        return trunk(name, folder) if name in TRUNKS else Scripted(name, folder)
     from echoflow.pipeline import load
 
     regressor = load(weights).regressor

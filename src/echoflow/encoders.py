@@ -109,36 +109,55 @@ def _normalised(x: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...
     return (x - mean) / std
 
 
+@dataclass(frozen=True)
 class Trunk:
-    """A published network of tensors as a `FeatureExtractor`: one of `TRUNKS`."""
+    """A network of `TRUNKS` as a `FeatureExtractor`; `trunk` opens one."""
 
-    def __init__(self, name: str, folder: str | Path | None = None, device: str = "cpu") -> None:
-        self.row = TRUNKS[choose(name, TRUNKS, "published network")]
-        path = find(name, folder)
-        weights = tensors(name, folder)
-        check(weights, path)
-        net = self.row.build()
-        fill(net, weights, path)
-        if name == "r2plus1d":
-            net.fc = nn.Identity()  # features, not the classes of Kinetics
-        self.net, self.device = net.eval().to(device), device
-        self.features = PUBLISHED[name].features
-        self.identity = Identity(name, PUBLISHED[name].sha256)
+    net: nn.Module
+    identity: Identity
+    device: str = "cpu"
 
     @property
     def frames(self) -> int:
         """Frames that a clip should have."""
-        return self.row.frames
+        return TRUNKS[self.identity.name].frames
 
     @torch.inference_mode()
     def __call__(self, videos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (n, t, h, w) -> (n, d) of clips, or (n t, d) of their frames."""
+        name = self.identity.name
         grey = torch.from_numpy(np.ascontiguousarray(videos)).to(self.device).float()
-        x = self.row.prepare(grey)
+        x = TRUNKS[name].prepare(grey)
         found = torch.cat([self.net(part) for part in x.split(GROUP)]).float().cpu().numpy()
-        if found.ndim != 2 or found.shape[1] != self.features:
+        if found.ndim != 2 or found.shape[1] != PUBLISHED[name].features:
             raise InputError(
-                f"{self.identity.name} gave features of shape {found.shape}; it should give "
-                f"{self.features} numbers for each."
+                f"{name} gave features of shape {found.shape}; it should give "
+                f"{PUBLISHED[name].features} numbers for each."
             )
         return found
+
+
+def trunk(name: str, folder: str | Path | None = None, device: str = "cpu") -> Trunk:
+    """The published network called `name`, from its file; see `metrics.extractors.find`."""
+    choose(name, TRUNKS, "published network")
+    path = find(name, folder)
+    weights = tensors(name, folder)
+    check(weights, path)
+    net = TRUNKS[name].build()
+    fill(net, weights, path)
+    identity = Identity(name, PUBLISHED[name].sha256)
+    return Trunk(_headless(net, name).to(device), identity, device)
+
+
+def untrained(name: str, device: str = "cpu") -> Trunk:
+    """The same without weights, to measure speed and memory: its features mean nothing."""
+    net = TRUNKS[choose(name, TRUNKS, "published network")].build()
+    caveat = f"{name} without its weights: a test of the program, no measure of quality"
+    return Trunk(_headless(net, name).to(device), Identity(name, "", caveat), device)
+
+
+def _headless(net: nn.Module, name: str) -> nn.Module:
+    """Where the file ends in classes (those of Kinetics), what comes before them is taken."""
+    if name == "r2plus1d":
+        net.fc = nn.Identity()
+    return net.eval()

@@ -7,8 +7,9 @@ win back. Both are measured as the score itself is, and stand beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from echoflow.data.prepare import load_clip
 from echoflow.evaluation import regressor_error
 from echoflow.latents import LatentSpace
 from echoflow.metrics.report import Report, number, span
+from echoflow.pipeline import Pipeline, load, unmeasured
 from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.synthesis import Regressor
 from echoflow.types import InputError, Record
@@ -25,6 +27,8 @@ from echoflow.types import InputError, Record
 Measure = Callable[[Manifest, Manifest], Report]
 """(generated, real) -> the report whose floors are wanted."""
 Progress = Callable[[int, int], None]
+Tell = Callable[[str, int, int], None]
+"""(what, done, in all)."""
 
 REAL, AVAE = "real against real", "through the A-VAE"
 
@@ -69,20 +73,66 @@ def floors(
 
     `most` videos go through the A-VAE `space` and are held against themselves; they are kept in
     `folder`. Without a space there is no second report. The floors of `ef_` scores are the errors
-    of `regressor` on the same videos, before and after, where their EF is known.
+    of `regressor` on the same videos, before and after, where their EF is known. A floor that so
+    few videos do not allow is empty, and its note says why.
     """
-    found = {REAL: _named(measure(*halves(real, seed)), REAL)}
+    found = {REAL: _floor(REAL, lambda: measure(*halves(real, seed)))}
     if space is None or most < 1:
         return found
     part = some(real, most, seed)
     again = rebuilt(part, part.records, space, folder / "rebuilt", tell)
-    report = _named(measure(again, part), AVAE)
-    paired = f"{AVAE}: {report.n} real videos against themselves."
+    report = _floor(AVAE, lambda: measure(again, part))
+    paired = f"{AVAE}: {len(part.records)} real videos against themselves."
     found[AVAE] = replace(report, notes=(paired, *report.notes))
     if regressor is None:
         return found
     errors = {REAL: _errors(regressor, part), AVAE: _errors(regressor, again)}
     return {name: _with(found[name], errors[name]) for name in found}
+
+
+@dataclass(frozen=True)
+class Floored:
+    """A report beside its floors, and the weights that gave them, if any were opened."""
+
+    report: Report
+    floors: Mapping[str, Report] = field(default_factory=dict)
+    parts: Pipeline | None = None
+
+    def text(self) -> str:
+        """The numbers and their floors as markdown, then what they depend on."""
+        notes = [note for floor in self.floors.values() for note in floor.notes]
+        told = "".join(f"\n\nNote: {note}" for note in dict.fromkeys(notes))
+        return f"{as_markdown(self.report, self.floors)}\n\n{self.report.about()}{told}"
+
+    def reports(self) -> list[Report]:
+        """The report, then its floors."""
+        return [self.report, *self.floors.values()]
+
+
+def floored(
+    report: Report,
+    measure: Measure,
+    real: Manifest,
+    most: int,
+    weights: str | Path,
+    seed: int,
+    tell: Tell,
+) -> Floored:
+    """`floors` of a report by A-VAE and regressor of `weights`, closed if `most` is 0."""
+    parts = load(weights) if most else None
+    regressor = parts.regressor if parts and parts.regressor is not unmeasured else None
+    with TemporaryDirectory() as scratch:
+        found = floors(
+            measure,
+            real,
+            parts.space if parts else None,
+            Path(scratch),
+            most,
+            regressor,
+            seed,
+            lambda done, n: tell("A-VAE", done, n),
+        )
+    return Floored(report, found, parts)
 
 
 def _errors(regressor: Regressor, real: Manifest) -> Report | None:
@@ -108,8 +158,12 @@ def _with(floor: Report, errors: Report | None) -> Report:
     return replace(floor, metrics={**floor.metrics, **errors.metrics}, notes=(*floor.notes, told))
 
 
-def _named(report: Report, floor: str) -> Report:
-    return replace(report, name=f"{report.name}, {floor}")
+def _floor(name: str, measured: Callable[[], Report]) -> Report:
+    try:
+        report = measured()
+    except InputError as error:
+        return Report(name, {}, 0, notes=(f"{name}: not measured, since {error}",))
+    return replace(report, name=f"{report.name}, {name}")
 
 
 def beside(report: Report, found: Mapping[str, Report]) -> list[list[str]]:

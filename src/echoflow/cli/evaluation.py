@@ -59,14 +59,13 @@ def dataset(
     """
     from echoflow.cli.progress import bars
     from echoflow.cli.values import check_split
-    from echoflow.pages.dataset import measured
+    from echoflow.pages.dataset import measured, page
     from echoflow.pages.numbers import write
 
     with bars() as tell:
-        found, page = measured(dataset, against, check_split(split), floors, weights, seed, tell)
-    paths = write(out, page, [found.report, *found.floors.values()])
-    typer.echo(f"{found.table()}\n\n{found.report.about()}")
-    typer.echo(f"\n{found.report.n} videos; open {paths[0]}")
+        found = measured(dataset, against, check_split(split), floors, weights, seed, tell)
+    paths = write(out, page(found), found.scores.reports())
+    typer.echo(f"{found.scores.text()}\n\n{found.scores.report.n} videos; open {paths[0]}")
 
 
 @evaluate.command()
@@ -80,7 +79,9 @@ def distances(
             "the program."
         ),
     ] = "ef",
-    weights: Annotated[str, typer.Option(help="Weights whose EF regressor `ef` is.")] = "nano",
+    weights: Annotated[
+        str, typer.Option(help="Weights whose EF regressor `ef` is, and whose A-VAE is a floor.")
+    ] = "nano",
     extractor_folder: Annotated[
         Path | None, typer.Option(help="Folder with the file of a published network.")
     ] = None,
@@ -92,24 +93,31 @@ def distances(
     population: Annotated[
         bool, typer.Option("--population", help="Covariance over n as in StyleGAN-V, not n - 1.")
     ] = False,
+    floors: Floors = 16,
     seed: Seed = 0,
-    out: OutMaybe = None,
+    out: Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")] = None,
 ) -> None:
     """Frechet distance, KID, MMD, precision to coverage.
 
-    On features of a network that is on this machine; nothing is downloaded.
+    On features of a network that is on this machine; nothing is downloaded. Beside every number
+    stand its floors: two halves of the real videos, and real videos through an A-VAE.
     """
-    from echoflow.cli.progress import bar
+    from echoflow.cli.progress import bars
     from echoflow.cli.values import check_split
-    from echoflow.distances import distances as measure
     from echoflow.distances import extractor as opened
+    from echoflow.pages.distances import measured, page
+    from echoflow.pages.numbers import write
 
-    part = check_split(split)
     network = opened(extractor, weights, extractor_folder)
-    with bar("features") as progress:
-        kind = "population" if population else "sample"
-        found = measure(dataset, against, network, frames, part, kind, seed, progress)
-    told(found, dataset.resolve().name, out)
+    kind = "population" if population else "sample"
+    with bars() as tell:
+        found = measured(
+            dataset, against, network, frames, check_split(split), kind, seed, floors, weights, tell
+        )
+    typer.echo(found.text())
+    if out is not None:
+        paths = write(out, page(dataset, against, found), found.reports())
+        typer.echo(f"\nthe report is {paths[0]}")
 
 
 SCORES_LEGEND = """\

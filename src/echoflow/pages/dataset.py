@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from echoflow.data.manifest import Manifest
 from echoflow.data.sources import open_source
 from echoflow.evaluation import ASKED, evaluate, obedience
-from echoflow.floors import as_markdown, beside, floors, header
+from echoflow.floors import Floored, Tell, beside, floored, header
 from echoflow.judges import Segmenter
 from echoflow.metrics import diagrams, figures
 from echoflow.metrics.page import Page, Picture, Section, Table
 from echoflow.metrics.report import Report, number
 from echoflow.pages.beside import curves, pairs_of, side_by_side
-from echoflow.pages.numbers import every_number
-from echoflow.pipeline import load, unmeasured
+from echoflow.pages.numbers import FLOORS, every_number
 from echoflow.types import Record, Split
 
 ENOUGH = 2  # EFs, without which there is no scatter
@@ -34,17 +32,9 @@ class Measured:
 
     ours: Manifest
     theirs: Manifest | None
-    report: Report
-    floors: Mapping[str, Report] = field(default_factory=dict)
+    scores: Floored
     finder: Segmenter | None = None
     weights: str = ""
-
-    def table(self) -> str:
-        """The numbers and their floors as markdown."""
-        return as_markdown(self.report, self.floors)
-
-
-Tell = Callable[[str, int, int], None]
 
 
 def measured(
@@ -55,42 +45,30 @@ def measured(
     weights: str,
     seed: int,
     tell: Tell,
-) -> tuple[Measured, Page]:
-    """`evaluate`, with floors where there are real videos, and the page that tells it.
+) -> Measured:
+    """`evaluate`, with floors where there are real videos.
 
     `most` real videos go through the A-VAE of `weights`; with 0 the weights are not opened.
     """
     report = evaluate(root, against, split, seed, lambda done, n: tell("videos", done, n))
     ours = open_source(root)
     if against is None:
-        alone = Measured(ours, None, report)
-        return alone, page(alone)
+        return Measured(ours, None, Floored(report))
     real = open_source(against)
     theirs = replace(real, records=real.of(split))
-    parts = load(weights) if most else None
 
     def measure(one: Manifest, other: Manifest) -> Report:
         return evaluate(one, other, None, seed, lambda done, n: tell("floors", done, n))
 
-    with TemporaryDirectory() as scratch:
-        found = floors(
-            measure,
-            theirs,
-            parts.space if parts else None,
-            Path(scratch),
-            most,
-            parts.regressor if parts and parts.regressor is not unmeasured else None,
-            seed,
-            lambda done, n: tell("A-VAE", done, n),
-        )
-    finder = parts.finder if parts and isinstance(parts.finder, Segmenter) else None
-    beside_real = Measured(ours, theirs, report, found, finder, weights)
-    return beside_real, page(beside_real)
+    found = floored(report, measure, theirs, most, weights, seed, tell)
+    finder = found.parts.finder if found.parts else None
+    finder = finder if isinstance(finder, Segmenter) else None
+    return Measured(ours, theirs, found, finder, weights)
 
 
 def page(found: Measured) -> Page:
     """Numbers, agreement, EFs, videos and curves, and where all of it comes from."""
-    report, against = found.report, found.theirs
+    report, against = found.scores.report, found.theirs
     pairs = pairs_of(found.ours, against) if against is not None else []
     sections = [
         _numbers(found),
@@ -98,7 +76,7 @@ def page(found: Measured) -> Page:
         *_histograms(found),
         *side_by_side(pairs),
         *curves(pairs, found.finder, found.weights),
-        *every_number([report, *found.floors.values()]),
+        *every_number(found.scores.reports()),
     ]
     beside_what = f" beside {against.root.resolve().name}" if against is not None else ""
     return Page(
@@ -112,7 +90,7 @@ def page(found: Measured) -> Page:
 
 
 def _tiles(found: Measured) -> list[tuple[str, str]]:
-    metrics, words = found.report.metrics, [(str(found.report.n), "videos")]
+    metrics, words = found.scores.report.metrics, [(str(found.scores.report.n), "videos")]
     for name, what in (
         ("ef_mae", "points: mean EF error, single draws"),
         ("ef_r2", "R² of EF measured on EF asked"),
@@ -122,7 +100,7 @@ def _tiles(found: Measured) -> list[tuple[str, str]]:
         if name in metrics:
             floors = [
                 f"{who} {number(floor.metrics[name])}"
-                for who, floor in found.floors.items()
+                for who, floor in found.scores.floors.items()
                 if name in floor.metrics
             ]
             words.append((number(metrics[name]), "; ".join([what, *floors])))
@@ -135,14 +113,10 @@ def _numbers(found: Measured) -> Section:
         "smooth motion and 3 for noise, frame correlation compares neighbouring frames, and the "
         "grey distance is that of the two brightness histograms in levels."
     ]
-    if found.floors:
-        told.append(
-            "The last columns are floors: the same measurement between two halves of the real "
-            "videos, patients apart, and between real videos and their reconstructions by the "
-            "A-VAE. A model that paints with that A-VAE cannot be expected below them."
-        )
-    rows = beside(found.report, found.floors)
-    return Section("The numbers", told, table=Table(header(found.floors), rows))
+    if found.scores.floors:
+        told.append(FLOORS)
+    rows = beside(found.scores.report, found.scores.floors)
+    return Section("The numbers", told, table=Table(header(found.scores.floors), rows))
 
 
 def _obedience(ours: Manifest) -> list[Section]:

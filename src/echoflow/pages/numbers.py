@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from echoflow.files import atomic_file
+from echoflow.floors import beside, header
 from echoflow.metrics.page import Page, Section, Table, to_html, to_markdown
 from echoflow.metrics.report import Report, number, span
 
 HEADER = ("metric", "value", "90 % interval")
+FLOORS = (
+    "The last columns are floors: the same measurement between two halves of the real videos, "
+    "patients apart, and between real videos and their reconstructions by the A-VAE. A model that "
+    "paints with that A-VAE cannot be expected below them."
+)
 
 
 def every_number(reports: Sequence[Report]) -> list[Section]:
@@ -42,6 +48,22 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def numbers_page(title: str, lead: str, report: Report, floors: Mapping[str, Report]) -> Page:
+    """A page without pictures: a report beside its floors, and where all of it comes from."""
+    table = Table(header(floors), beside(report, floors))
+    notes = [f"Note: {note}" for note in report.notes]
+    return Page(
+        title=title,
+        lead=lead,
+        tiles=[(str(report.n), "videos")],
+        sections=[
+            Section("The numbers", [FLOORS, *notes] if floors else notes, table=table),
+            *every_number([report, *floors.values()]),
+        ],
+        footer="Written by `echoflow evaluate`. Not for diagnosis.",
+    )
 
 
 def cell(report: Report, name: str) -> str:
