@@ -22,17 +22,19 @@ from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
 from echoflow.distances import Progress, fingerprint_of
 from echoflow.latents import LatentSpace
-from echoflow.looks import RESAMPLES, grey_distance, looks
+from echoflow.looks import RESAMPLES, grey_distance, looks, mean
 from echoflow.metrics.cavity import Finder
 from echoflow.metrics.clinical import Regression, dice, regression
 from echoflow.metrics.image import mae, mse, psnr, ssim
 from echoflow.metrics.report import Report
-from echoflow.privacy import Privacy, rejection_rate
+from echoflow.privacy import Privacy, Verdict, rejection_rate
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Engine, MaskSource, Regressor, accepted
 from echoflow.types import Clip, InputError, Split, View, check_ef
 
 ASKED = "EF_requested"  # the column of FileList.csv that makes a dataset a synthetic one
+SEED = 0  # of the resamples of a stage's report
+INTERVAL = {"interval": {"level": 90, "resamples": RESAMPLES}, "seed": SEED}
 
 
 # ---- stages -------------------------------------------------------------------------------------
@@ -42,13 +44,11 @@ def reconstruction(space: LatentSpace, clips: Sequence[Clip], every: int = 4) ->
     """Pixels -> posterior mean -> pixels, on every `every`-th frame of clips not trained on."""
     _need(clips, "clips")
     pairs = [_round_trip(space, clip.video[::every]) for clip in clips]
-    scores = {
-        name: np.concatenate([metric(a, b) for a, b in pairs])
-        for name, metric in (("psnr", psnr), ("ssim", ssim), ("mae", mae), ("mse", mse))
-    }
-    metrics = {name: float(values.mean()) for name, values in scores.items()}
-    settings = {"every": every, "clips": len(clips), **_shape_settings(clips)}
-    return Report("reconstruction", metrics, len(scores["psnr"]), settings)
+    metrics: dict[str, float] = {}
+    for name, metric in (("psnr", psnr), ("ssim", ssim), ("mae", mae), ("mse", mse)):
+        metrics |= mean(name, np.array([metric(a, b).mean() for a, b in pairs]), SEED)
+    settings = {"every": every, "clips": len(clips), **_shape_settings(clips), **INTERVAL}
+    return Report("reconstruction", metrics, sum(len(a) for a, _ in pairs), settings)
 
 
 def _round_trip(space: LatentSpace, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,8 @@ def regressor_error(regressor: Regressor, clips: Sequence[Clip]) -> Report:
     measured = [_measure(regressor, clip.video) for clip, _ in known]
     asked, names = [ef for _, ef in known], [clip.view.name for clip, _ in known]
     metrics = _by_view(asked, measured, names)
-    return Report("regressor", metrics, len(known), _shape_settings([clip for clip, _ in known]))
+    settings = {**_shape_settings([clip for clip, _ in known]), **INTERVAL}
+    return Report("regressor", metrics, len(known), settings)
 
 
 def _measure(regressor: Regressor, video: np.ndarray) -> float:
@@ -80,11 +81,11 @@ def adherence(engine: Engine, plan: DatasetPlan, masks: MaskSource) -> Report:
     anatomies = accepted(engine, plan, range(plan.n), masks)[0]
     pictures = engine.decode(torch.stack([a.z for a in anatomies])).cpu().numpy()
     scores = finder_dice(engine.finder, pictures, np.stack([a.mask for a in anatomies]))
-    metrics = {"dice": float(scores.mean()), "dice_worst": float(scores.min())}
+    metrics = {**mean("dice", scores, SEED), "dice_worst": float(scores.min())}
     for view in dict.fromkeys(a.view for a in anatomies):
         chosen = [s for s, a in zip(scores, anatomies, strict=True) if a.view is view]
-        metrics[f"dice_{view.name}"] = float(np.mean(chosen))
-    settings = {"seed": plan.seed, **_plan_settings(plan.anatomy or engine.anatomy)}
+        metrics |= mean(f"dice_{view.name}", np.array(chosen), SEED)
+    settings = {**INTERVAL, "seed": plan.seed, **_plan_settings(plan.anatomy or engine.anatomy)}
     return Report("adherence", metrics, len(anatomies), settings)
 
 
@@ -144,13 +145,20 @@ def privacy_rates(privacy: Privacy, copies: Tensor, strangers: Tensor) -> Report
     """
     copied, unseen = privacy.verdicts(copies), privacy.verdicts(strangers)
     metrics = {
-        "copies_rejected": rejection_rate(copied),
-        "unseen_rejected": rejection_rate(unseen),
+        **_rate("copies_rejected", copied),
+        **_rate("unseen_rejected", unseen),
         "copies_similarity_min": min(v.similarity for v in copied),
-        "unseen_similarity_mean": float(np.mean([v.similarity for v in unseen])),
+        **mean("unseen_similarity_mean", np.array([v.similarity for v in unseen]), SEED),
     }
     settings = {"copies": len(copied), "unseen": len(unseen), "gallery": len(privacy.gallery)}
+    settings |= INTERVAL
     return Report("privacy", metrics, len(copied) + len(unseen), settings)
+
+
+def _rate(name: str, verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Percent rejected, and its interval."""
+    interval = mean(name, np.array([100.0 * (not v.accepted) for v in verdicts]), SEED)
+    return {**interval, name: rejection_rate(verdicts)}
 
 
 # ---- datasets -----------------------------------------------------------------------------------
