@@ -69,3 +69,17 @@ def tracing(size: float = 8.0, height: float = 10.0, middle: float = 8.0) -> np.
 def traced(name: str, frame: object, lines: np.ndarray) -> list[str]:
     """Rows of VolumeTracings.csv."""
     return [",".join((name, *map(str, line), str(frame))) for line in lines.tolist()]
+
+
+def brightening(root: Path, splits: Sequence[str] = ("TRAIN", "TRAIN", "VAL")) -> Path:
+    """Videos of 9 frames of 16 x 16 pixels at 8 Hz, every frame brighter than the one before."""
+    across = np.linspace(0, 40, 16).astype(np.uint8)
+    size = {"FrameHeight": 16, "FrameWidth": 16, "FPS": 8, "NumberOfFrames": 9}
+    rows = []
+    (root / "Videos").mkdir()
+    for i, split in enumerate(splits):
+        film = np.stack([np.tile(across, (16, 1)) + 20 * k + 5 * i for k in range(9)])
+        (root / "Videos" / f"0X{i}.avi").write_bytes(encode(film.astype(np.uint8), 8.0, ".avi"))
+        rows.append(row(f"0X{i}", split, EF=30.0 + 20 * i, **size))
+    table(root / "FileList.csv", FILE_LIST, rows)
+    return root

@@ -116,3 +116,15 @@ def test_refusals(
         Draws.read(path)
     assert main(["evaluate", "scores", str(path)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_file_without_lpips(tmp_path: Path) -> None:
+    bare = [row.rsplit(",", 1)[0] + "," for row in ROWS]
+    rows = table(Draws.read(written(tmp_path, *bare)), resamples=10)
+    full = table(Draws.read(written(tmp_path, *ROWS)), resamples=10)
+    for key, row in rows.items():
+        assert np.isnan(row.values["lpips"])
+        assert row.values["mae"] == full[key].values["mae"]
+        np.testing.assert_equal(row.values["ssim"], full[key].values["ssim"])
+    with pytest.raises(InputError, match="LPIPS is empty in 1 of 4 rows"):
+        Draws.read(written(tmp_path, *ROWS[:3], bare[3]))

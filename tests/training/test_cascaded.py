@@ -12,13 +12,12 @@ import pytest
 import torch
 from closed_forms import golden
 from golden_cases import cases, stored_weights
-from small_datasets import FILE_LIST, row, table
+from small_datasets import brightening
 from torch import Tensor
 
 from echoflow.condition import Condition
 from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
-from echoflow.data.video import encode
 from echoflow.interop.keymap import to_ours
 from echoflow.interop.unet3d import RULES, read
 from echoflow.networks.rows import CASCADES, ROWS
@@ -129,18 +128,7 @@ def test_the_published_crop_shakes_frames_and_twin_alike() -> None:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three videos of 9 frames at 8 Hz, each frame brighter than the one before."""
-    root = tmp_path_factory.mktemp("videos")
-    (root / "Videos").mkdir()
-    across = np.linspace(0, 40, 16).astype(np.uint8)
-    size = {"FrameHeight": 16, "FrameWidth": 16, "FPS": 8, "NumberOfFrames": 9}
-    rows = []
-    for i, split in enumerate(("TRAIN", "TRAIN", "VAL")):
-        film = np.stack([np.tile(across, (16, 1)) + 20 * k + 5 * i for k in range(9)])
-        (root / "Videos" / f"0X{i}.avi").write_bytes(encode(film.astype(np.uint8), 8.0, ".avi"))
-        rows.append(row(f"0X{i}", split, EF=30.0 + 20 * i, **size))
-    table(root / "FileList.csv", FILE_LIST, rows)
-    return root
+    return brightening(tmp_path_factory.mktemp("videos"))
 
 
 def clips(folder: Path, frame: Any, frames: int = 4) -> PixelClips:

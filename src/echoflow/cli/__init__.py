@@ -18,6 +18,7 @@ from echoflow import __version__
 from echoflow.cli import (
     calibration,
     data,
+    draws,
     encode,
     evaluation,
     generation,
@@ -57,7 +58,7 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_"))(verb)
-for measure in (truth.truth, measures.pairs, measures.inception, measures.beats):
+for measure in (truth.truth, draws.draws, measures.pairs, measures.inception, measures.beats):
     evaluation.evaluate.command()(measure)
 app.add_typer(evaluation.evaluate, name="evaluate")
 app.add_typer(data.data, name="data")

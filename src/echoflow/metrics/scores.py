@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,8 @@ def _published(draws: Draws) -> _Chosen:
     """Every score takes the draw that is best for it."""
     nearest = _nearest(draws)
     ssim = np.nanmax(draws.ssim, axis=1, keepdims=True)
+    if np.isnan(draws.lpips).all():
+        return replace(nearest, ssim=ssim)
     return _Chosen(nearest.asked, nearest.measured, ssim, np.nanmin(draws.lpips, 1, keepdims=True))
 
 
@@ -211,10 +213,12 @@ def _rows(path: Path) -> dict[str, list[list[float]]]:
                 name = (row[NAME] or "").strip()
                 if not name:
                     raise InputError(f"{where}: {NAME} is empty; fill it in.")
-                scores = [_number(where, column, row[column]) for column in COLUMNS]
+                scores = [_number(where, column, row[column]) for column in COLUMNS[:-1]]
+                scores.append(_distance(where, row[COLUMNS[-1]]))
                 found.setdefault(name, []).append(scores)
     except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
         raise InputError(f"{path} is no CSV file of scores: {error}.") from error
+    _check_distances(path, found)
     if not found:
         raise InputError(f"{path} has no rows; give a score file with at least one clip.")
     return found
@@ -227,6 +231,19 @@ def _check_header(path: Path, there: object) -> None:
         raise InputError(
             f"{path} lacks the column {', '.join(lack)}; it has {', '.join(names) or 'none'}. A "
             f"score file has {', '.join((NAME, *COLUMNS))}, separated by commas."
+        )
+
+
+def _distance(where: str, text: str | None) -> float:
+    """LPIPS; an empty cell is nan, that of a file which was scored without its network."""
+    return math.nan if not (text or "").strip() else _number(where, "LPIPS", text)
+
+
+def _check_distances(path: Path, found: Mapping[str, list[list[float]]]) -> None:
+    lack = [math.isnan(row[-1]) for rows in found.values() for row in rows]
+    if any(lack) and not all(lack):
+        raise InputError(
+            f"{path}: LPIPS is empty in {sum(lack)} of {len(lack)} rows; fill in all, or none."
         )
 
 

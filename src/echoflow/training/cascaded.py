@@ -24,7 +24,7 @@ from echoflow.process import EDM
 from echoflow.sampling import SamplingPlan, sample
 from echoflow.training.draws import Draws
 from echoflow.training.generation import due
-from echoflow.training.options import CascadeOptions
+from echoflow.training.options import CascadeOptions, FrameFrom
 from echoflow.training.recipes import Recipe
 from echoflow.training.sources import fixed, videos
 from echoflow.training.start import network
@@ -47,7 +47,7 @@ class PixelClips:
     manifest: Manifest
     records: tuple[Record, ...]
     window: Window
-    frame: Literal["clip", "video", "first"]
+    frame: FrameFrom
     channels: int
 
     def __post_init__(self) -> None:
@@ -63,14 +63,14 @@ class PixelClips:
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
         chosen = [self.records[i] for i in index.tolist()]
-        clips, frames = zip(*(self._example(record, rng) for record in chosen), strict=True)
+        clips, frames = zip(*(self.example(record, rng) for record in chosen), strict=True)
         x, frame = (signed(torch.from_numpy(np.stack(part))) for part in (clips, frames))
         x = repeat(x, "b t h w -> b c t h w", c=self.channels)
         frame = repeat(frame, "b h w -> b c h w", c=self.channels)
         ef = torch.tensor([record.ef for record in chosen], dtype=torch.float32)
         return Batch(x, Condition(ef=ef, frame=frame), tuple(record.uid for record in chosen))
 
-    def _example(self, record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def example(self, record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Clip (t, h, w) and frame (h, w), uint8."""
         whole = load_clip(self.manifest, record, replace(self.window, frames=None)).video
         wanted = self.window.frames or len(whole)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from echoflow.lowres import Resize
 
+FrameFrom = Literal["clip", "video", "first"]
+
 
 class CascadeOptions(BaseModel):
     """EDM on clips of pixels, seen by one stage of EchoDiffusion.
@@ -30,7 +32,7 @@ class CascadeOptions(BaseModel):
     size: int = Field(default=112, ge=8)
     before: tuple[int, int] | None = Field(default=None, description="none: the first stage")
     resize: Resize = "nearest"
-    frame: Literal["clip", "video", "first"] = "video"
+    frame: FrameFrom = "video"
     crop: int | None = Field(default=None, ge=8)
     crops: Literal["clip", "frame"] = "clip"
     still: float = Field(default=0.25, ge=0, lt=1)

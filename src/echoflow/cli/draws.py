@@ -1,0 +1,85 @@
+"""`echoflow evaluate draws`: EchoDiffusion's protocol, with a cascade and a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from echoflow.cli.evaluation import SCORES_LEGEND
+from echoflow.cli.progress import bar
+from echoflow.types import InputError, choose
+
+if TYPE_CHECKING:
+    from echoflow.draws import Measure, Perceptual
+
+
+def draws(
+    dataset: Annotated[Path, typer.Argument(help="Recorded videos with their EF.")],
+    weights: Annotated[str, typer.Option(help="A published cascade, or runs of its stages.")],
+    model: Annotated[str | None, typer.Option(help="Which one, such as 2SCM.")] = None,
+    out: Annotated[Path, typer.Option(help="The score file.")] = Path("scores.csv"),
+    ef: Annotated[
+        str, typer.Option(help="factual: the video's own; or a range to draw from, as 15:85.")
+    ] = "factual",
+    count: Annotated[int, typer.Option("--draws", min=1, help="Draws of each video.")] = 3,
+    split: Annotated[str, typer.Option(help="TRAIN, VAL, TEST or all.")] = "VAL",
+    n: Annotated[int | None, typer.Option(min=1, help="Videos, drawn once; default all.")] = None,
+    gated: Annotated[
+        bool, typer.Option("--gated", help="Frame and clip from the start, as phantoms are.")
+    ] = False,
+    judge: Annotated[str, typer.Option(help="Weights whose EF regressor measures.")] = "nano",
+    lpips: Annotated[
+        Path | None, typer.Option(help="Folder with vgg16's file; without it LPIPS stays empty.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of every stage.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="Scale; 1 is none.")] = None,
+    solver: Annotated[str | None, typer.Option(help="heun, euler or multistep.")] = None,
+    settings: Annotated[
+        str, typer.Option(help="Of published weights: ours, code, paper.")
+    ] = "ours",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """EchoDiffusion's protocol: videos animated several times, scored one by one.
+
+    Writes a score file in the published columns and prints its table, as `evaluate scores` does.
+    The same command goes on behind the videos that are finished.
+    """
+    from echoflow.cascade_weights import SETTINGS, SettingsName, load
+    from echoflow.cli.values import check_device, ef_range
+    from echoflow.data.sources import open_source
+    from echoflow.draws import Subject, Task, score, some
+    from echoflow.metrics.scores import report, to_markdown
+    from echoflow.types import Split
+
+    check_device(device)
+    bounds = None if ef == "factual" else ef_range(ef)
+    task = Task(count, bounds, "first" if gated else "clip", seed)
+    chosen = cast("SettingsName", choose(settings, SETTINGS, "settings of a cascade"))
+    manifest = open_source(dataset)
+    part = None if split == "all" else Split(choose(split, [str(s) for s in Split], "split"))
+    records = some(manifest.of(part), n, seed)
+    if not records:
+        raise InputError(f"{dataset} has no videos of split {split}; choose another by --split.")
+    cascade = load(weights, model, chosen, device)
+    plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
+    subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
+    with bar("videos") as progress:
+        score(subject, manifest, records, task, measure, perceptual, out, progress)
+    found, rows = report(out, seed=seed)
+    typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
+
+
+def _judges(weights: str, lpips: Path | None) -> tuple[Measure, Perceptual | None]:
+    """What measures the EF, and how different two videos look."""
+    from echoflow.draws import measured_by
+    from echoflow.judges import Regressor
+    from echoflow.metrics.lpips import Lpips
+    from echoflow.pipeline import load
+
+    regressor = load(weights).regressor
+    if not isinstance(regressor, Regressor):
+        raise InputError(f"the weights {weights} have no EF regressor; name others by --judge.")
+    return measured_by(regressor), None if lpips is None else Lpips("vgg", lpips)

@@ -1,0 +1,210 @@
+"""EchoDiffusion's protocol (Reynaud et al. 2023, sec. 4): several draws of every video, scored.
+
+A video gives a clip and a frame of it, both drawn anew for every draw. Asked is the EF of the video
+(factual) or one drawn once for it (counterfactual); measured are the EF of the generated clip and
+of the recorded one, and how alike the two look. `metrics.scores` makes the published table of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echoflow.cascade import Cascade, Plans
+from echoflow.data.manifest import Manifest
+from echoflow.data.prepare import Window
+from echoflow.data.resample import lasting, resample_time, resize
+from echoflow.files import atomic_file
+from echoflow.judges import Regressor
+from echoflow.metrics.image import ssim
+from echoflow.metrics.scores import COLUMNS, NAME
+from echoflow.training.cascaded import PixelClips
+from echoflow.training.options import FrameFrom
+from echoflow.types import InputError, Record
+
+Animate = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+"""Stills uint8 (b, h, w), EF (b,) in percent, seeds -> videos uint8 (b, t, h, w)."""
+Measure = Callable[[NDArray[np.uint8], float], float]
+"""A video uint8 (t, h, w) and its frames per second -> its EF in percent."""
+Perceptual = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64]]
+"""Pictures uint8 (t, h, w) twice -> their distances (t,)."""
+Progress = Callable[[int, int], None]
+
+EF_RANGE = (15.0, 85.0)  # of counterfactual EFs in the paper
+SIDE = 112  # pixels that judges expect
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of every video, `draws` times.
+
+    `ef` is the range that one EF per video is drawn from, or None for the video's own. `frame` is
+    where the conditioning frame is from, see `CascadeOptions`.
+    """
+
+    draws: int = 3
+    ef: tuple[float, float] | None = None
+    frame: FrameFrom = "clip"
+    seed: int = 0
+
+    def asked(self, record: Record) -> float:
+        """The EF that is asked for, in percent."""
+        if self.ef is not None:
+            return float(self.rng(record, 0).uniform(*self.ef))
+        if record.ef is None:
+            raise InputError(
+                f"video {record.uid} has no EF; ask for EFs of a range, such as 15:85."
+            )
+        return record.ef
+
+    def rng(self, record: Record, stream: int) -> np.random.Generator:
+        """Depends on seed, name of the video and stream alone, not on the other videos."""
+        name = int.from_bytes(hashlib.blake2b(record.uid.encode(), digest_size=8).digest())
+        return np.random.default_rng([self.seed, name, stream])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: how it animates, and the clips that it is compared with."""
+
+    animate: Animate
+    window: Window
+    fps: float
+
+    @classmethod
+    def of(cls, cascade: Cascade, plans: Plans = None) -> Subject:
+        """A cascade, which repeats a still as often as it has colour channels."""
+        _, t, h, _ = cascade.shape
+        window = Window(t, cascade.fps, h, short="black", time="zoom")
+
+        def animate(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+            return cascade.animate(stills, ef, seeds, plans)
+
+        return cls(animate, window, cascade.fps)
+
+
+def score(
+    subject: Subject,
+    manifest: Manifest,
+    records: Sequence[Record],
+    task: Task,
+    measure: Measure,
+    lpips: Perceptual | None,
+    out: str | Path,
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """The score file `out`, a row for every draw of every video; empty LPIPS without a network.
+
+    Whatever stops it, the same call goes on behind the videos that are finished: they are kept in
+    `<out>.part`, which becomes `out` at the end.
+    """
+    out = Path(out)
+    if out.exists():
+        raise InputError(f"{out} is there already; choose another name, or remove it.")
+    source = PixelClips(manifest, tuple(records), subject.window, task.frame, 1)
+    part = _Part(out.with_name(f"{out.name}.part"), task, subject.window)
+    done = part.begin()
+    for number, record in enumerate(records, start=1):
+        if record.uid not in done:
+            part.add([_row(subject, source, record, task, k, measure, lpips) for k in _each(task)])
+        progress(number, len(records))
+    return part.finish(out)
+
+
+def measured_by(regressor: Regressor) -> Measure:
+    """A regressor's EF of videos of any size and rate, shown to it as it was trained.
+
+    The last frame of a video that is too short for it is held.
+    """
+
+    def measure(video: NDArray[np.uint8], fps: float) -> float:
+        net = regressor.net.config
+        shown = resize(video, SIDE, SIDE)
+        frames = max(lasting(len(video), fps, net.fps), net.frames)
+        shown = resample_time(shown, fps, net.fps, frames, short="hold")
+        return float(regressor(torch.from_numpy(shown)[None])[0])
+
+    return measure
+
+
+def _each(task: Task) -> range:
+    return range(1, task.draws + 1)
+
+
+def _row(
+    subject: Subject,
+    source: PixelClips,
+    record: Record,
+    task: Task,
+    draw: int,
+    measure: Measure,
+    lpips: Perceptual | None,
+) -> list[str]:
+    """One draw: its cells."""
+    rng, asked = task.rng(record, draw), task.asked(record)
+    clip, frame = source.example(record, rng)
+    seed, ef = int(rng.integers(2**62)), torch.tensor([asked])
+    made = subject.animate(torch.from_numpy(frame)[None], ef, [seed])[0].numpy()
+    distance = "" if lpips is None else f"{lpips(made, clip).mean():.5f}"
+    found = (asked, measure(made, subject.fps), measure(clip, subject.fps))
+    return [record.uid, *(f"{x:.4f}" for x in found), f"{ssim(made, clip).mean():.5f}", distance]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The rows so far, after a line that says what they are of."""
+
+    path: Path
+    task: Task
+    window: Window
+
+    def begin(self) -> set[str]:
+        """The videos that are finished; rows of one that is not are taken away."""
+        head = json.dumps({"task": asdict(self.task), "window": asdict(self.window)})
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.write(head, [])
+            return set()
+        first, *lines = self.path.read_text().splitlines()
+        if first != head:
+            raise InputError(
+                f"{self.path} holds rows of other settings; remove it, or choose another name."
+            )
+        rows = [row for row in csv.reader(lines) if len(row) == 1 + len(COLUMNS)]
+        names = [row[0] for row in rows]
+        done = {name for name in names if names.count(name) == self.task.draws}
+        with atomic_file(self.path) as file:
+            replace(self, path=file).write(head, [row for row in rows if row[0] in done])
+        return done
+
+    def write(self, head: str, rows: Sequence[Sequence[str]]) -> None:
+        self.path.write_text(f"{head}\n")
+        self.add(rows)
+
+    def add(self, rows: Sequence[Sequence[str]]) -> None:
+        with self.path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    def finish(self, out: Path) -> Path:
+        _, *lines = self.path.read_text().splitlines()
+        with atomic_file(out) as file:
+            file.write_text("\n".join([",".join((NAME, *COLUMNS)), *lines]) + "\n")
+        self.path.unlink()
+        return out
+
+
+def some(records: Sequence[Record], n: int | None, seed: int = 0) -> tuple[Record, ...]:
+    """`n` of the records, drawn once; all where n is None or larger."""
+    if n is None or n >= len(records):
+        return tuple(records)
+    chosen = np.random.default_rng(seed).permutation(len(records))[:n]
+    return tuple(records[i] for i in sorted(chosen.tolist()))

@@ -1,0 +1,132 @@
+"""EchoDiffusion's protocol: what is asked, what is written, how it goes on, and the command."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cascade_folder import FORMS
+from small_datasets import brightening
+from torch import Tensor
+
+from echoflow.cli import main
+from echoflow.data.prepare import Window
+from echoflow.data.sources import open_source
+from echoflow.draws import Subject, Task, score, some
+from echoflow.metrics.scores import Draws
+from echoflow.networks import zoo
+from echoflow.networks.unet3d import UNet3D
+from echoflow.training.table import named
+from echoflow.types import InputError
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return brightening(tmp_path_factory.mktemp("videos"), ("VAL",) * 4)
+
+
+def animate(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Stills that fade as far as the EF asks, and a grain of the seed."""
+    fade = 1 - torch.linspace(0, 1, 4)[:, None, None] * ef[0] / 100
+    grain = np.random.default_rng(seeds[0]).integers(0, 4, (4, 16, 16))
+    return (stills[:, None] * fade + torch.from_numpy(grain)).clamp(0, 255).byte()
+
+
+def measure(video: np.ndarray, fps: float) -> float:
+    first, last = (float(frame.mean()) for frame in (video[0], video[-1]))
+    return 100 * (1 - last / max(first, 1)) if last < first else 50.0
+
+
+SUBJECT = Subject(animate, Window(4, 8.0, 16, short="black", time="zoom"), 8.0)
+
+
+def scores(folder: Path, out: Path, task: Task, subject: Subject = SUBJECT) -> list[list[str]]:
+    manifest = open_source(folder)
+    score(subject, manifest, manifest.records, task, measure, None, out)
+    with out.open() as file:
+        return list(csv.reader(file))[1:]
+
+
+def test_a_row_of_every_draw(videos: Path, tmp_path: Path) -> None:
+    rows = scores(videos, tmp_path / "s.csv", Task(3))
+    assert [row[0] for row in rows] == [f"0X{i}" for i in range(4) for _ in range(3)]
+    assert [float(row[1]) for row in rows[::3]] == [30.0, 50.0, 70.0, 90.0]
+    draws = Draws.read(tmp_path / "s.csv")
+    assert np.abs(draws.asked - draws.measured).max() < 8
+    assert len({row[2] for row in rows[:3]}) > 1  # clip, frame and noise are drawn anew
+    assert np.isnan(draws.lpips).all()
+
+
+def test_a_counterfactual_ef_is_that_of_the_video_in_every_draw(videos: Path, tmp_path) -> None:
+    asked = [row[1] for row in scores(videos, tmp_path / "s.csv", Task(2, (15.0, 85.0)))]
+    assert asked[::2] == asked[1::2]
+    assert len(set(asked)) == 4
+    assert all(15 <= float(ef) <= 85 for ef in asked)
+
+
+def test_a_video_does_not_depend_on_the_others(videos: Path, tmp_path: Path) -> None:
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+    alone = score(SUBJECT, manifest, manifest.records[2:3], Task(2), measure, None, out)
+    rows = scores(videos, tmp_path / "all.csv", Task(2))
+    assert list(csv.reader(alone.open()))[1:] == rows[4:6]
+
+
+def test_it_goes_on_where_it_was_stopped(videos: Path, tmp_path: Path) -> None:
+    whole = scores(videos, tmp_path / "whole.csv", Task(2))
+    calls = []
+
+    def tiring(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return animate(stills, ef, seeds)
+
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        scores(videos, out, Task(2), replace(SUBJECT, animate=tiring))
+    assert not out.exists()
+    with (tmp_path / "s.csv.part").open("a") as file:
+        file.write("0X1,50,")  # and a torn line
+    with pytest.raises(InputError, match="holds rows of other settings"):
+        scores(videos, out, Task(3))
+    assert scores(videos, out, Task(2), replace(SUBJECT, animate=tiring)) == whole
+    assert len(calls) == 4 + 6
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("s.")] == ["s.csv"]
+    with pytest.raises(InputError, match="is there already"):
+        scores(videos, out, Task(2))
+
+
+def test_some_of_the_videos(videos: Path) -> None:
+    records = open_source(videos).records
+    assert some(records, None) == some(records, 9) == records
+    assert len(some(records, 2)) == 2
+    assert some(records, 2) == some(records, 2)
+
+
+def test_no_ef_to_be_factual_about(videos: Path) -> None:
+    record = replace(open_source(videos).records[0], ef=None)
+    with pytest.raises(InputError, match="has no EF; ask for EFs of a range"):
+        Task().asked(record)
+
+
+@pytest.mark.slow
+def test_the_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = UNet3D(replace(FORMS[0], channels=1, size=16, frames=8))
+    zoo.save(net, tmp_path / "mine-1" / "net")
+    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8"]
+    recipe = named("phantom-2SCM-1").changed(settings)
+    (tmp_path / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
+    out = tmp_path / "scores.csv"
+    words = ["evaluate", "draws", str(videos), "--weights", str(tmp_path), "--out", str(out)]
+    words += ["--draws", "2", "--n", "2", "--steps", "1", "--ef", "15:85", "--gated"]
+    assert main(words) == 0
+    assert "| single draw | 4 |" in capsys.readouterr().out
+    assert main([*words, "--split", "TEST"]) == 2
+    assert "has no videos of split TEST" in capsys.readouterr().err
+    assert main([*words, "--ef", "0.2:0.8"]) == 2
+    assert "Multiply a fraction by 100" in capsys.readouterr().err
