@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from echoflow.metrics.figures import COLOURS, INK, MARKERS, captioned, png, side_by_side
-from echoflow.metrics.figures import _panels as panels
+from echoflow.metrics.figures import (
+    COLOURS,
+    INK,
+    MARKERS,
+    axes_row,
+    captioned,
+    png,
+    shades,
+    side_by_side,
+)
 from echoflow.types import InputError
 
 Picture = NDArray[np.uint8]
@@ -29,7 +37,7 @@ def bland_altman(
     if len(apart) < 2:
         raise InputError(f"limits of agreement need at least 2 pairs; got {len(apart)}.")
     bias, reach = float(apart.mean()), 1.96 * float(apart.std(ddof=1))
-    figure, (axes,) = panels(1, 5.2, 4.0)
+    figure, (axes,) = axes_row(1, 5.2, 4.0)
     for (name, (a, b)), colour, marker in zip(pairs.items(), COLOURS, MARKERS, strict=False):
         style = {"s": 26, "c": colour, "marker": marker, "edgecolor": "white", "linewidth": 0.5}
         axes.scatter((a + b) / 2, b - a, label=name, zorder=3, **style)
@@ -62,9 +70,10 @@ def volume_curves(
 ) -> bytes:
     """True (solid) and generated (dashed) volume in percent of the largest, against time in s.
 
-    A panel per heart, a colour per EF. Frames without a volume leave a gap.
+    A panel per heart, a colour per EF; the legend has those of the last panel. A name that begins
+    with an underscore is left out of it. Frames without a volume leave a gap.
     """
-    figure, grid = panels(len(charts), 3.3, 2.8)
+    figure, grid = axes_row(len(charts), 3.3, 2.8)
     for axes, (title, curves) in zip(grid, charts.items(), strict=True):
         for (name, (true, found)), colour in zip(curves.items(), shades(len(curves)), strict=True):
             for values, dash, label in ((true, "-", name), (found, "--", None)):
@@ -72,13 +81,11 @@ def volume_curves(
                 axes.plot(np.arange(len(y)) / fps, y, dash, color=colour, lw=1.4, label=label)
         axes.set(xlabel="time (s)", title=title, ylim=(0, 105))
     grid[0].set_ylabel("volume (% of largest)")
-    grid[-1].legend(
-        frameon=False,
-        fontsize=8,
-        bbox_to_anchor=(1.0, 1.0),
-        title=f"EF\nsolid: {sides[0]}\ndashed: {sides[1]}",
-        title_fontsize=8,
-    )
+    handles, labels = grid[-1].get_legend_handles_labels()
+    for side, dash in zip(sides, ("-", "--"), strict=True):
+        handles.append(grid[-1].plot([], [], dash, color=INK, lw=1.4)[0])
+        labels.append(side)
+    grid[-1].legend(handles, labels, frameon=False, fontsize=8, bbox_to_anchor=(1.0, 1.0))
     return png(figure)
 
 
@@ -113,10 +120,3 @@ def comparison(
         shown = [captioned(tile, title, scale) for tile, title in zip(tiles, titles, strict=False)]
         lines.append(side_by_side(shown))
     return np.concatenate(lines, axis=1)
-
-
-def shades(n: int) -> list[tuple[float, ...]]:
-    """Colours of an ordered quantity, dark to bright."""
-    from matplotlib import colormaps
-
-    return [colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, n)]

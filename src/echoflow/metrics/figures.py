@@ -109,7 +109,7 @@ def printed_and_measured(
     """
     names = list(next(iter(panels.values()))) if panels else []
     width, height = 2.6, max(1.8, 0.27 * len(names) + 1.0)
-    figure, grid = _panels(max(1, len(panels)), width, height)
+    figure, grid = axes_row(max(1, len(panels)), width, height)
     places = np.arange(len(names))
     for axes, (metric, rows) in zip(grid, panels.items(), strict=False):
         axes.set(title=metric, ylim=(len(names) - 0.4, -0.6))
@@ -130,9 +130,9 @@ def printed_and_measured(
 
 def area_curves(panels: Mapping[str, Mapping[str, ArrayLike]], fps: float) -> bytes:
     """Cavity area in percent of its largest against time: a panel per heart, a line per EF."""
-    figure, grid = _panels(len(panels), 3.1, 2.6)
+    figure, grid = axes_row(len(panels), 3.1, 2.6)
     for axes, (title, curves) in zip(grid, panels.items(), strict=True):
-        for (name, curve), colour in zip(curves.items(), _shades(len(curves)), strict=True):
+        for (name, curve), colour in zip(curves.items(), shades(len(curves)), strict=True):
             values = np.asarray(curve, float)
             percent = 100 * values / max(values.max(), 1.0)
             axes.plot(np.arange(len(values)) / fps, percent, color=colour, lw=1.4, label=name)
@@ -186,18 +186,18 @@ def side_by_side(videos: Sequence[NDArray[np.uint8]], gap: int = 4) -> NDArray[n
     return np.concatenate(parts, axis=2)
 
 
-def _shades(n: int) -> list[tuple[float, ...]]:
+def shades(n: int) -> list[tuple[float, ...]]:
     from matplotlib import colormaps
 
     return [colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, n)]
 
 
 def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    figure, grid = _panels(1, width, height)
+    figure, grid = axes_row(1, width, height)
     return figure, grid[0]
 
 
-def _panels(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def axes_row(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Charts side by side with a common scale, each `width` x `height` inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

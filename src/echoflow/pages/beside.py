@@ -131,8 +131,8 @@ def curves(pairs: Sequence[Pair], finder: Segmenter | None, weights: str) -> lis
         real, made = (
             relative_volumes(finder(clip.video), clip.view) for clip in (pair.theirs, pair.ours)
         )
-        word = "-" if pair.ours.ef is None else f"{pair.ours.ef:.0f} %"
-        charts[f"{place}: {pair.ours.view.name}"] = {word: (real, made)}
+        title = f"{place}: {_caption(pair.ours.view.name, pair.ours)}"
+        charts[title] = {"_": (real, made)}
     return [
         Section(
             "Volume through the beat",
