@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from echoflow.calibration import EFCalibration, Line
+from echoflow.calibration import Curve, EFCalibration
 from echoflow.interop.tuning import retune
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
@@ -112,12 +112,13 @@ def test_a_calibration_belongs_to_its_plan(bundle: Path, tmp_path: Path) -> None
     folder = tmp_path / "b"
     shutil.copytree(bundle, folder)
     plain = load(folder)
-    lines = EFCalibration({"all": Line(-10.0, 1.25), "A4C": Line(0.0, 2.0)})
-    retune(folder, plain.motion, lines)
+    every, a4c = Curve((20.0, 60.0), (20.0, 60.0)), Curve((10.0, 40.0), (20.0, 80.0))
+    curves = EFCalibration({"all": every, "A4C": a4c})
+    retune(folder, plain.motion, curves)
     tuned = load(folder)
-    assert (tuned.calibration, tuned.motion) == (lines, plain.motion)
+    assert (tuned.calibration, tuned.motion) == (curves, plain.motion)
     z, ef = plain.anatomies([View.A4C], None, [3]), torch.tensor([40.0])
-    assert torch.equal(tuned.animate(z, ef, [1]), plain.animate(z, ef, [1]))  # 40 is told as 40
+    assert torch.equal(tuned.animate(z, ef, [1]), plain.animate(z, ef, [1]))
     told = plain.animate(z, torch.tensor([20.0]), [1])
     assert torch.equal(tuned.animate(z, ef, [1], views=[View.A4C]), told)
     other = dataclasses.replace(plain.motion, steps=2)

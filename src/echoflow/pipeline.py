@@ -135,7 +135,7 @@ class Pipeline:
     ) -> Tensor:
         """Latent clips (b, c, t, h, w) from anatomies (b, c, h, w) and EF (b,) in percent.
 
-        `views`, where they are known, choose the line of the EF calibration.
+        `views`, where they are known, choose the curve of the EF calibration.
         """
         plan = plan or self.motion
         cond = Condition(ef=ef.float(), frame=frame).checked()
@@ -213,7 +213,9 @@ def assembled(
         anatomy=_plan(card["anatomy"]),
         motion=_plan(card["motion"]),
         finder=_finder(nets.get("lv")),
-        calibration=None if (lines := card.get("calibration")) is None else EFCalibration.of(lines),
+        calibration=None
+        if (curves := card.get("calibration")) is None
+        else EFCalibration.of(curves),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from echoflow.calibration import EFCalibration, Line
+from echoflow.calibration import Curve, EFCalibration
 from echoflow.cli import main
 from echoflow.data.manifest import Manifest
 from echoflow.data.video import read_gray, write_video
@@ -73,7 +73,7 @@ def test_animate_repeats_itself(film: Path, bundle: Path, tmp_path: Path) -> Non
     assert made("c.avi", 4) != made("b.avi", 3)
 
 
-def test_a_view_chooses_the_line_of_the_calibration(
+def test_a_view_chooses_the_curve_of_the_calibration(
     film: Path, bundle: Path, tmp_path: Path
 ) -> None:
     plain, tuned = tmp_path / "plain", tmp_path / "tuned"
@@ -83,8 +83,9 @@ def test_a_view_chooses_the_line_of_the_calibration(
         torch.nn.init.normal_(p, std=0.1)
     zoo.save(net, plain / "lvfm")
     shutil.copytree(plain, tuned)
-    lines = EFCalibration({"all": Line(0.0, 1.0), "PSAX": Line(0.0, 2.0)})
-    retune(tuned, load(bundle).motion, lines)
+    every, psax = Curve((0.0, 100.0), (0.0, 100.0)), Curve((10.0, 40.0), (20.0, 80.0))
+    curves = EFCalibration({"all": every, "PSAX": psax})
+    retune(tuned, load(bundle).motion, curves)
 
     def made(name: str, weights: Path, ef: str, *more: str) -> bytes:
         out = tmp_path / name

@@ -23,7 +23,7 @@ def calibrate(
 ) -> None:
     """Measure which EF to tell the video model so that the one asked for comes out.
 
-    Makes hearts with the weights, measures them with their EF regressor, and keeps a line per view
+    Makes hearts with the weights, measures them with their EF regressor, and keeps a curve per view
     in the card beside the weights. `synthesise` and `animate` use it whenever they sample as the
     card says; with --steps or --guidance of your own the model is told what you asked for.
     """
@@ -32,8 +32,10 @@ def calibrate(
 
     with bar("videos") as progress:
         found = calibrate_weights(weights, n, guidance, device, progress)
-    typer.echo("view     told 40 comes out as    points per point told    left over")
-    for name, line in found.lines.lines.items():
+    curves = found.curves.curves
+    shown = "".join(f"{told:8.0f}" for told in curves["all"].told)
+    typer.echo(f"told{shown}    scatter; what comes out")
+    for name, curve in curves.items():
         view = View[name] if name in View.__members__ else None
-        at = line.at_zero + 40 * line.slope
-        typer.echo(f"{name:8s} {at:22.1f} {line.slope:24.2f} {found.scatter(view):12.1f}")
+        heights = "".join(f"{height:8.1f}" for height in curve.measured)
+        typer.echo(f"{name:4s}{heights} {found.scatter(view):10.1f}")

@@ -18,25 +18,25 @@ from echoflow.types import InputError, View
 
 SEED = 900_000  # of hearts that no dataset with a seed of a person's choice is likely to have
 VIDEOS = 144
-RANGE = (10.0, 75.0)  # the EF that the network is told, in percent
+RANGE = (15.0, 70.0)  # the EF that the network is told, in percent
 
 
 @dataclass(frozen=True)
 class Calibrated:
     """A calibration and what it was fitted to: views, EF told and EF measured (n,), in percent."""
 
-    lines: EFCalibration
+    curves: EFCalibration
     views: tuple[View, ...]
     told: np.ndarray
     measured: np.ndarray
 
     def scatter(self, view: View | None = None) -> float:
-        """What is left of an EF asked for when it is told by its line: an RMSE in points."""
+        """How far what came out lies from its curve: an RMSE in points."""
         part = np.array([view in (None, one) for one in self.views])
         name = EVERY if view is None else view.name
-        line = self.lines.lines.get(name, self.lines.lines[EVERY])
-        rest = self.measured[part] - line.at_zero - line.slope * self.told[part]
-        return float(np.sqrt(np.mean(rest**2)) / line.slope)
+        curve = self.curves.curves.get(name, self.curves.curves[EVERY])
+        rest = self.measured[part] - curve.expected(self.told[part])
+        return float(np.sqrt(np.mean(rest**2)))
 
 
 def calibrate(
@@ -81,5 +81,5 @@ def calibrate_weights(
         motion = replace(pipeline.motion, scale=guidance, negative=("ef",), negative_ef=None)
         pipeline = replace(pipeline, motion=motion)
     found = calibrate(pipeline, n, phantom_masks(), progress=progress)
-    retune(weights_folder(weights), pipeline.motion, found.lines)
+    retune(weights_folder(weights), pipeline.motion, found.curves)
     return found
