@@ -63,7 +63,7 @@ class EFCalibration:
         names = [EVERY] * len(asked) if views is None else [view.name for view in views]
         curves = [self.curves.get(name, self.curves[EVERY]) for name in names]
         pairs = zip(curves, asked.tolist(), strict=True)
-        return torch.tensor([float(curve.inverse(np.float64(ef))) for curve, ef in pairs]).to(asked)
+        return torch.tensor([float(curve.inverse(np.array(ef))) for curve, ef in pairs]).to(asked)
 
     @classmethod
     def fitted(cls, views: Sequence[View], told: np.ndarray, measured: np.ndarray) -> EFCalibration:

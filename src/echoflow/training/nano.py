@@ -45,7 +45,7 @@ POPULATION = Population(
     ef=(10.0, 80.0),
 )
 ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
-MOTION = SamplingPlan(steps=12, solver="multistep", scale=1.8, negative=("ef",), negative_ef=40.0)
+MOTION = SamplingPlan(steps=12, solver="multistep", scale=4.5, negative=("ef",))
 
 
 def train_nano(
