@@ -21,6 +21,7 @@ from echoflow.cli import (
     draws,
     encode,
     evaluation,
+    freeecho,
     generation,
     interop,
     measures,
@@ -47,6 +48,7 @@ for verb in (
     generation.quickstart,
     generation.synthesise,
     generation.animate,
+    freeecho.from_mask,
     phantom.phantom,
     encode.encode,
     training.train,
@@ -57,7 +59,7 @@ for verb in (
     interop.import_,
     interop.export,
 ):
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)
 for measure in (truth.truth, draws.draws, measures.pairs, measures.inception, measures.beats):
     evaluation.evaluate.command()(measure)
 app.add_typer(evaluation.evaluate, name="evaluate")

@@ -64,6 +64,40 @@ def read_labels(path: str | Path, layout: Layout = "auto") -> np.ndarray:
     return video[0]
 
 
+def load_labels(
+    path: str | Path,
+    size: int,
+    layout: Layout = "auto",
+    sector: str | Path | None = None,
+    resize: bool = False,
+) -> np.ndarray:
+    """An image file -> the five labels, (size, size); another size is refused, or with `resize`
+    brought to it. `sector` is an image that is bright where the scanner sees."""
+    labels, cone = read_labels(path, layout), None if sector is None else _bright(sector)
+    maps = {path: labels} if cone is None else {path: labels, sector: cone}
+    for name, each in maps.items():
+        height, width = each.shape
+        if height != width or (height != size and not resize):
+            cure = "; resize it without smoothing, or ask for it (--resize)" * (height == width)
+            raise InputError(
+                f"{name} has {height}x{width} pixels; this model needs {size}x{size}"
+                f"{cure or ', so cut it to a square'}."
+            )
+    kind = cast(Layout, layout_of(labels, layout))
+    cone = None if cone is None else resized(cone, size, size)
+    try:
+        return in_free_echo(resized(labels, size, size), kind, cone)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _bright(path: str | Path) -> np.ndarray:
+    """Where an image is brighter than half, bool (h, w)."""
+    from echoflow.data.video import read_gray
+
+    return read_gray(path)[0][0] > 127
+
+
 def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
     """The layout of a map (h, w); `auto` takes what has no other value than 0 and 1, or 0 and 255,
     as a cavity. `InputError` for unknown labels, and for a map that is all background."""

@@ -8,7 +8,7 @@ the paper's Table 1 beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -20,6 +20,8 @@ from torch import Tensor
 from echoflow.condition import Condition
 from echoflow.data.labels import Label, checked, planes
 from echoflow.data.pixels import unsigned
+from echoflow.freeecho.beat import beating, contraction
+from echoflow.freeecho.made import FromLabels
 from echoflow.freeecho.pseudo import coloured, pseudo_video
 from echoflow.freeecho.transfer import RELEASED, Transfer
 from echoflow.interop import freeecho as published
@@ -30,7 +32,7 @@ from echoflow.process import EDM
 from echoflow.sampling import Churn, Noise, SamplingPlan, from_noise, noise_like
 from echoflow.training import folder, recipes
 from echoflow.training.recipes import Told
-from echoflow.types import InputError, choose
+from echoflow.types import InputError, View, check_ef, choose
 
 Insertion = Literal["paper", "released"]
 """How the pseudo-video enters at step k. `paper`: with noise of that step's level. `released`:
@@ -92,6 +94,33 @@ class FreeEcho:
             made.append(from_noise(self.net, self.process, cond, noise, plan, x0))
         return torch.cat([unsigned(x.mean(1)).cpu() for x in made])
 
+    def from_labels(
+        self,
+        labels: np.ndarray,
+        ef: float | None = None,
+        view: View = View.A4C,
+        seed: int = 0,
+        plan: SamplingPlan = PAPER,
+        transfer: Transfer = RELEASED,
+        reference: np.ndarray | None = None,
+        heart_rate: float = 60.0,
+        insertion: Insertion = "paper",
+        method: Method = "free-echo",
+    ) -> FromLabels:
+        """A label map (h, w) at end-diastole -> a video that follows it; see `begun` for the rest.
+
+        With `ef` in percent the walls of the pseudo-video move; without it stands still, as
+        published.
+        """
+        (still,), frames = self.fitting(labels), self.shape[1]
+        sigma = contraction(frames, self.fps, heart_rate)
+        maps = beating(still, 0.0 if ef is None else check_ef(ef), sigma, view)
+        start = begun(method, maps, self.size, transfer, reference)
+        (video,) = self.videos(still, [seed], plan, start, insertion).numpy()
+        pseudo = np.zeros_like(video) if start is None else start.round().astype(np.uint8)
+        pseudo = pseudo.mean(0).astype(np.uint8) if pseudo.ndim == 4 else pseudo
+        return FromLabels(video, maps, pseudo, self.fps)
+
     def fitting(self, labels: np.ndarray) -> np.ndarray:
         """Label maps (t, h, w) of the size of the videos, as many as frames or one."""
         maps = labels if labels.ndim == 3 else labels[None]
@@ -151,6 +180,22 @@ def begun(
     if method == "sdedit":
         return coloured(labels, size)
     return pseudo_video(labels, size, transfer, reference)
+
+
+def is_freeecho(path: str | Path) -> bool:
+    """Whether these are weights of Free-Echo: a file, or a folder or run with its network."""
+    path = Path(path)
+    configs = [place / "config.json" for place in (path, path / "net")]
+    return path.is_file() or any(
+        one.is_file() and LabelUNet3D.__name__ in one.read_text() for one in configs
+    )
+
+
+def planned(steps: int | None = None, start: int | None = None) -> SamplingPlan:
+    """The paper's plan with other steps, begun at `start`, by default at the paper's share."""
+    steps = steps or PAPER.steps
+    usual = round(PAPER.start_index / PAPER.steps * steps)
+    return replace(PAPER, steps=steps, start_index=usual if start is None else start)
 
 
 def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> FreeEcho:

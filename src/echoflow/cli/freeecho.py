@@ -1,0 +1,131 @@
+"""`echoflow from-mask`: a segmentation in, a video out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from echoflow.cli.generation import Device, Seed
+from echoflow.cli.values import check_device, video_path
+from echoflow.types import View, check_ef
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from echoflow.freeecho.made import FromLabels
+    from echoflow.metrics.cavity import Finder
+
+
+def from_mask(
+    mask: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MASK",
+            help="Image of the left ventricle, 0 and 255, or of labels: 0 outside the sector, 1 "
+            "sector, 2 left ventricle, 3 myocardium, 4 left atrium; at end-diastole.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Video file: .mp4, .gif or .avi.")] = Path("clip.mp4"),
+    ef: Annotated[
+        float | None,
+        typer.Option(
+            help="Ejection fraction in percent; without it the pseudo-video stands still."
+        ),
+    ] = None,
+    view: Annotated[str, typer.Option(help="A4C, PSAX or PLAX.")] = "A4C",
+    seed: Seed = 0,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="nano, another bundle or release, or Free-Echo's: a checkpoint, or a run folder."
+        ),
+    ] = "nano",
+    start: Annotated[
+        int | None, typer.Option(min=0, help="Step at which the pseudo-video enters.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Solver steps in all.")] = None,
+    transfer: Annotated[
+        str, typer.Option(help="How greys are carried over: entropic, nearest or quantile.")
+    ] = "entropic",
+    reg: Annotated[
+        float, typer.Option(help="Entropy of the transport: 0.1 as released, 0.001 in the paper.")
+    ] = 0.1,
+    reference: Annotated[
+        Path | None, typer.Option(help="Image whose greys to take; default those of phantoms.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of the labels: free-echo, camus or cavity; auto tells by values.")
+    ] = "auto",
+    sector: Annotated[
+        Path | None, typer.Option(help="Image that is bright where the scanner sees.")
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Bring a map of another size to the model's.")
+    ] = False,
+    heart_rate: Annotated[float, typer.Option(help="Beats per minute.")] = 60.0,
+    insertion: Annotated[
+        str, typer.Option(help="With Free-Echo's weights: paper, or as released.")
+    ] = "paper",
+    told: Annotated[
+        str | None,
+        typer.Option(help="What a Free-Echo checkpoint was told of: nothing, sector or labels."),
+    ] = None,
+    pseudo: Annotated[
+        Path | None, typer.Option(help="Also write the pseudo-video, to see what was asked.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Make a video from one segmentation, after Free-Echo.
+
+    With nano, or other EchoFlow weights, the heart is drawn into the mask and beats as the mask
+    would with the EF asked for; no network was trained for that. The same seed gives the same
+    video.
+    """
+    for path in (out, pseudo):
+        if path is not None:
+            video_path(path)
+    if ef is not None:
+        check_ef(ef)
+    known = View.parse(view)
+    check_device(device)
+    from echoflow.data.labels import load_labels
+    from echoflow.data.video import write_video
+    from echoflow.freeecho import latent, model
+    from echoflow.freeecho.transfer import Transfer
+
+    carry = Transfer(cast(Any, transfer), reg)
+    greys = None if reference is None else _still(reference)
+    shape = (cast(Any, layout), sector, resize)
+    if model.is_freeecho(weights):
+        one = model.load(weights, cast(Any, told), device)
+        labels, plan = load_labels(mask, one.size, *shape), model.planned(steps, start)
+        way = cast(Any, insertion)
+        made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, way)
+        finder = None
+    else:
+        from echoflow.pipeline import load
+
+        labels, pipeline = load_labels(mask, latent.SIZE, *shape), load(weights, device)
+        plan, finder = latent.started(pipeline.motion, steps, start), pipeline.finder
+        made = latent.from_labels(pipeline, labels, ef, known, seed, plan, carry, greys, heart_rate)
+    write_video(out, made.video, made.fps)
+    if pseudo is not None:
+        write_video(pseudo, made.pseudo, made.fps)
+    typer.echo(_told(made, ef, finder) + f"; the video is {out}")
+
+
+def _told(made: FromLabels, ef: float | None, finder: Finder | None) -> str:
+    """What was asked for and, where the cavity can be found, how well it is followed."""
+    asked = "no EF asked for" if ef is None else f"EF {ef:g} % asked for"
+    if finder is None:
+        return asked
+    return f"{asked}, cavity as asked by Dice {made.adherence(finder).mean():.2f} over the cycle"
+
+
+def _still(path: Path) -> np.ndarray:
+    """The first frame of an image or video, uint8 (h, w)."""
+    from echoflow.data.video import read_gray
+
+    return read_gray(path)[0][0]

@@ -1,0 +1,167 @@
+"""`echoflow from-mask`, by latent models and by Free-Echo's, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from echoflow.cli import main
+from echoflow.data.labels import Label, in_free_echo
+from echoflow.data.video import read_gray
+from echoflow.freeecho.latent import around, from_labels, started
+from echoflow.freeecho.made import FromLabels
+from echoflow.networks import zoo
+from echoflow.networks.unet3d_labels import LabelUNet3DConfig
+from echoflow.pipeline import Pipeline, load
+from echoflow.types import InputError, View
+
+
+def cavity(side: int = 112) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] / side
+    return (((x - 0.55) / 0.13) ** 2 + ((y - 0.45) / 0.25) ** 2 < 1).astype(np.uint8)
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    path = tmp_path / "mask.png"
+    Image.fromarray(cavity() * 255).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipeline(bundle: Path) -> Pipeline:
+    return load(bundle)
+
+
+@pytest.fixture(scope="module")
+def freeecho(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("freeecho")
+    zoo.save(zoo.build(LabelUNet3DConfig(1, 16, 4, 8, (1, 2), heads=2, head=8)), folder / "net")
+    return folder
+
+
+def test_a_video_from_a_mask(mask: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    out, seen = tmp_path / "clip.gif", tmp_path / "pseudo.gif"
+    words = ["from-mask", str(mask), "--ef", "40", "--weights", str(bundle), "--out", str(out)]
+    assert main([*words, "--pseudo", str(seen)]) == 0
+    assert read_gray(out)[0].shape == read_gray(seen)[0].shape == (8, 112, 112)
+    said = capsys.readouterr().out
+    assert "EF 40 % asked for, cavity as asked by Dice" in said
+    assert str(out) in said
+    first = out.read_bytes()
+    assert main(words) == 0
+    assert out.read_bytes() == first
+    assert main([*words, "--seed", "1"]) == 0
+    assert out.read_bytes() != first
+
+
+def test_with_free_echos_weights(mask: Path, freeecho: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "clip.avi"
+    words = ["from-mask", str(mask), "--weights", str(freeecho), "--out", str(out), "--steps", "4"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "mask.png has 112x112 pixels; this model needs 16x16; resize it" in error
+    assert main([*words, "--resize", "--ef", "30", "--start", "2", "--reg", "0.001"]) == 0
+    assert main([*words, "--resize", "--insertion", "released", "--reference", str(mask)]) == 0
+    assert read_gray(out)[0].shape == (4, 16, 16)
+    assert "no EF asked for; the video is" in capsys.readouterr().out
+
+
+def test_the_walls_of_the_pseudo_video_move_as_the_ef_asks(pipeline: Pipeline) -> None:
+    labels = in_free_echo(cavity())
+    moving, still = (from_labels(pipeline, labels, ef) for ef in (60.0, None))
+    areas = (moving.labels == Label.CAVITY).sum((1, 2))
+    assert areas.min() < 0.7 * areas.max()
+    assert (still.labels == labels).all()
+    assert (still.pseudo == still.pseudo[0]).all()
+    assert moving.verdict is not None
+    assert moving.verdict.accepted
+
+
+def test_without_a_start_the_pseudo_video_has_no_part(pipeline: Pipeline) -> None:
+    """Then a video follows from the anatomy and the EF alone."""
+    labels = in_free_echo(cavity())
+    free = started(pipeline.motion, start=0)
+    one, other = (
+        from_labels(pipeline, labels, 50.0, plan=free, heart_rate=rate) for rate in (60.0, 90.0)
+    )
+    assert np.array_equal(one.video, other.video)
+    assert not np.array_equal(one.pseudo, other.pseudo)
+
+
+def test_weights_without_an_image_model_take_the_pseudo_image(pipeline: Pipeline) -> None:
+    made = from_labels(replace(pipeline, image=None), in_free_echo(cavity()), 50.0, View.PSAX)
+    assert made.verdict is None
+    assert made.video.shape == (8, 112, 112)
+
+
+def test_the_anatomy_stays_where_labels_know_nothing() -> None:
+    labels = in_free_echo(cavity())
+    pseudo, still = np.full((2, 112, 112), 90.0), np.full((112, 112), 20.0)
+    mixed = around(pseudo, still, np.stack([labels, labels]))
+    assert (mixed[:, labels == Label.CAVITY] > 80).all()
+    assert np.allclose(mixed[:, -9:], 20)
+
+
+def test_adherence_is_one_where_the_cavity_is_found_as_asked() -> None:
+    maps = np.stack([in_free_echo(cavity()), in_free_echo(np.roll(cavity(), 4, axis=1))])
+    made = FromLabels(maps, maps, maps, 16.0)
+    found = made.adherence(lambda video, prior: video == Label.CAVITY)
+    assert found.tolist() == [1, 1]
+    still = made.adherence(lambda video, prior: np.stack([prior] * len(video)))
+    assert still[1] < still[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ef", "0.4"], "got 0.4. Multiply a fraction by 100."),
+        (["--start", "2"], "start_index must be in [0, 1] for 2 steps; got 2."),
+        (["--view", "A2C"], "unknown view 'A2C'"),
+        (["--out", "clip.txt"], "suffix of --out"),
+        (["--transfer", "linear"], "unknown intensity transfer 'linear'"),
+        (["--reg", "0"], "reg must be a positive number; got 0.0"),
+        (["--heart-rate", "1.2"], "heart rate must be in [20, 250] beats per minute; got 1.2"),
+        (["--layout", "mine"], "unknown layout of a label map 'mine'"),
+    ],
+)
+def test_what_is_refused(
+    words: list[str], message: str, mask: Path, bundle: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "clip.gif"
+    asked = ["from-mask", str(mask), "--weights", str(bundle), "--out", str(out), *words]
+    assert main(asked) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((112, 112)), "all background; draw the left ventricle in it"),
+        (cavity() * 9, "the label map holds 9; the layout free-echo has 0, 1, 2, 3, 4"),
+        (cavity(64), "has 64x64 pixels; this model needs 112x112; resize it without smoothing"),
+        (cavity()[:100] * 255, "has 100x112 pixels; this model needs 112x112, so cut it"),
+        (np.where(cavity(), 3, 1), "no left ventricle (label 2)"),
+    ],
+)
+def test_maps_that_do_not_do_are_refused(
+    picture: np.ndarray, message: str, bundle: Path, tmp_path: Path, capsys
+) -> None:
+    Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "map.png")
+    asked = ["from-mask", str(tmp_path / "map.png"), "--weights", str(bundle)]
+    assert main([*asked, "--out", str(tmp_path / "clip.gif")]) == 2
+    error = capsys.readouterr().err
+    assert "map.png" in error
+    assert message in error
+
+
+def test_a_label_map_of_another_size_is_refused_by_the_library(pipeline: Pipeline) -> None:
+    with pytest.raises(InputError, match="needs a label map of 112x112 pixels; got 64x64"):
+        from_labels(pipeline, in_free_echo(cavity(64)), 40.0)
