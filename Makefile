@@ -43,8 +43,10 @@ lint: $(READY)  ## ruff (lint and format) and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-train-nano: $(READY)  ## rebuild the embedded nano bundle from nothing
+train-nano: $(READY)  ## rebuild the embedded nano bundle from nothing, and measure it
 	$(BIN)/echoflow train nano --out runs/nano
+	$(BIN)/python benchmarks/bundle.py --weights runs/nano/bundle --latents runs/nano/latents \
+		--out runs/nano/report.json
 
 benchmarks: $(READY)  ## print every benchmark table and write benchmarks/results/*.json
 	@status=0; for script in benchmarks/*.py; do \

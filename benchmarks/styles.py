@@ -1,8 +1,8 @@
 """The released block style (v1) against our own (v2), trained alike on the phantom.
 
-Usage: python benchmarks/styles.py --latents FOLDER [--task image|video|both] [--steps 400]
-[--seeds 3] [--precision bf16]. FOLDER comes from `echoflow encode` on a phantom dataset. Same
-width, depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the
+Usage: python benchmarks/styles.py [--task image|video|both] [--steps 400] [--seeds 3]
+[--precision bf16] [--latents FOLDER] [--styles NAME ...]. FOLDER comes from `echoflow encode` on a
+phantom dataset; without it 200 hearts are rendered and encoded by nano's A-VAE first. Same width, depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the
 table has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from training import prepared
 from where import where
 
 from echoflow.data.clips import AnatomySource, ClipSource, Source
@@ -26,6 +27,7 @@ from echoflow.networks import zoo
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
 from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.rows import Config
+from echoflow.pipeline import weights_folder
 from echoflow.training.fit import fit
 from echoflow.training.generation import FlowTask
 from echoflow.training.recipes import Engine, Recipe
@@ -129,7 +131,8 @@ def engines(args: argparse.Namespace, batch: int) -> list[Engine]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--latents", type=Path, required=True)
+    parser.add_argument("--latents", type=Path)
+    parser.add_argument("--styles", nargs="*", help="only these")
     parser.add_argument("--task", choices=("image", "video", "both"), default="both")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
@@ -138,11 +141,15 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--out", type=Path, help="default benchmarks/results/styles_TASK.json")
     args = parser.parse_args()
-    rows = [
-        row(contest, name, config, engines(args, contest.recipe.engine.batch))
-        for contest in contests(args.latents, args.task)
-        for name, config in contest.configs.items()
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        if args.latents is None:
+            prepared(Path(folder), 200, weights_folder("nano") / "avae")
+        rows = [
+            row(contest, name, config, engines(args, contest.recipe.engine.batch))
+            for contest in contests(args.latents or Path(folder) / "latents", args.task)
+            for name, config in contest.configs.items()
+            if not args.styles or name in args.styles
+        ]
     settings = {key: getattr(args, key) for key in ("steps", "seeds", "lr", "compile", "precision")}
     card = {**where(), **settings, "rows": rows}
     out = args.out or Path(f"benchmarks/results/styles_{args.task}.json")
