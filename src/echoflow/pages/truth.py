@@ -50,20 +50,21 @@ def page(found: Findings, reports: Sequence[Report], weights: str) -> Page:
     tiles = [
         (number(obedience["generated_mask_slope"]), "slope of EF on EF asked, by the cavity"),
         (
-            f"{obedience['generated_regressor_mae']:.1f} points",
-            f"EF error by the regressor (its own {obedience['truth_regressor_mae']:.1f})",
+            f"{_short(obedience['generated_regressor_mae'])} points",
+            f"EF error by the regressor (its own {_short(obedience['truth_regressor_mae'])})",
         ),
         (
-            f"{ladder['generated_dice_es']:.2f}",
-            f"Dice at end-systole (finder's own {ladder['truth_dice_es']:.2f})",
+            _short(ladder["generated_dice_es"], 2),
+            f"Dice at end-systole (finder's own {_short(ladder['truth_dice_es'], 2)})",
         ),
         (
-            f"{ladder['generated_rate_error']:.0f} / min",
-            f"heart rate off (a stranger's {ladder['stranger_rate_error']:.0f})",
+            f"{_short(ladder['generated_rate_error'])} / min",
+            f"heart rate off (a stranger's {_short(ladder['stranger_rate_error'])})",
         ),
         (
-            f"{100 * ladder['generated_recognised']:.0f} %",
-            f"recognised as the patient (true videos {100 * ladder['truth_recognised']:.0f} %)",
+            f"{_short(100 * ladder['generated_recognised'], 0)} %",
+            "recognised as the patient (true videos "
+            f"{_short(100 * ladder['truth_recognised'], 0)} %)",
         ),
     ]
     sections = [
@@ -84,6 +85,11 @@ def page(found: Findings, reports: Sequence[Report], weights: str) -> Page:
         sections=sections,
         footer=f"Weights: {weights}. Simulated hearts only; not for diagnosis.",
     )
+
+
+def _short(value: float, digits: int = 1) -> str:
+    """With so many digits; a dash for what is not known."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
 
 
 def _side_by_side(found: Findings) -> Section:
@@ -125,6 +131,25 @@ def _obedience(found: Findings, report: Report) -> Section:
         _by_view(found, found.measured("generated", f"ef_{ruler}"))
         for ruler in ("mask", "regressor")
     )
+    own = report.metrics["truth_mask_mae"]
+    pictures = [
+        Picture(
+            figures.asked_measured(by_cavity, own if np.isfinite(own) else None, "segmenter"),
+            "asked-cavity.png",
+            "EF asked against EF by the cavity. The band is the error on true videos.",
+            "scatter of EF asked against EF measured by the cavity",
+        )
+    ]
+    if sum(len(asked) for asked, _ in by_regressor.values()) > 1:
+        pictures.append(
+            Picture(
+                diagrams.bland_altman(by_regressor),
+                "bland-altman.png",
+                "EF by the regressor against EF asked: difference over mean, with the limits "
+                "between which about 95 % of videos lie.",
+                "Bland-Altman plot of EF asked and EF by the regressor",
+            )
+        )
     return Section(
         "Does it beat as asked?",
         [
@@ -133,21 +158,7 @@ def _obedience(found: Findings, report: Report) -> Section:
             "regressor that sees the video. The last rows are the rulers' own errors on true "
             "videos; a perfect model could not score better. MAE and bias in EF points.",
         ],
-        [
-            Picture(
-                figures.asked_measured(by_cavity, report.metrics["truth_mask_mae"], "segmenter"),
-                "asked-cavity.png",
-                "EF asked against EF by the cavity. The band is the error on true videos.",
-                "scatter of EF asked against EF measured by the cavity",
-            ),
-            Picture(
-                diagrams.bland_altman(by_regressor),
-                "bland-altman.png",
-                "EF by the regressor against EF asked: difference over mean, with the limits "
-                "between which 95 % of videos lie.",
-                "Bland-Altman plot of EF asked and EF by the regressor",
-            ),
-        ],
+        pictures,
         Table(["", "R²", "MAE", "slope", "bias"], rows),
     )
 

@@ -106,10 +106,10 @@ class Findings:
             for name in ("rate", "systole", "start"):
                 values = self.measured(rung, name)
                 metrics |= _mean(f"{rung}_{name}", values)
-                metrics[f"{rung}_{name}_sd"] = float(np.nanstd(values))
+                metrics[f"{rung}_{name}_sd"] = _spread(values)
                 metrics |= _mean(f"{rung}_{name}_error", self.error(rung, name))
             metrics[f"{rung}_without_rhythm"] = float(np.isnan(self.measured(rung, "rate")).mean())
-        metrics["exact_rate"] = float(np.nanmean(self.true["rate"]))
+        metrics["exact_rate"] = _mean_of(self.true["rate"])
         return metrics
 
     def _report(self, name: str, metrics: dict[str, float], part: slice) -> Report:
@@ -188,6 +188,11 @@ def _mean(name: str, values: Values) -> dict[str, float]:
 def _mean_of(values: Values) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
+
+
+def _spread(values: Values) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.std()) if known.size else float("nan")
 
 
 def _followed(name: str, asked: Values, measured: Values) -> dict[str, float]:

@@ -1,0 +1,42 @@
+"""`echoflow evaluate truth` on an untrained bundle, whose clips are too short to hold a beat."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from echoflow.cli import main
+from echoflow.metrics.comparison import read_reports
+
+FEW = ["--hearts", "2", "--view", "A4C", "--ef", "60"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "truth"
+    words = ["evaluate", "truth", *FEW, "--weights", str(bundle), "--steps", "1"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert f"4 videos compared; open {out}.html" in capsys.readouterr().out
+    assert out.with_suffix(".html").is_file()
+    assert not re.search(r"\bnan\b", out.with_suffix(".md").read_text())
+    reports = {report.name: report for report in read_reports(out.with_suffix(".json"))}
+    assert reports["obedience"].n == 4
+    assert reports["counterfactual"].settings["motion_steps"] == 1
+    assert reports["beats"].metrics["generated_without_rhythm"] == 1
+    assert len(reports["beats"].fingerprints["weights"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--ef", "0.4"], "Multiply a fraction by 100"),
+        (["--ef", "20;40"], "--ef must be percentages such as 20,45,70; got '20;40'"),
+        (["--ef", "95"], "a phantom heart beats with an ef in [5, 85]: 95"),
+        (["--view", "A5C"], "unknown view"),
+        (["--device", "tpu"], "unknown device"),
+    ],
+)
+def test_refusals(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "truth", *words]) == 2
+    assert sentence in capsys.readouterr().err
