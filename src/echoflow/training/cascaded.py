@@ -33,7 +33,7 @@ from echoflow.types import Batch, InputError, Record, Split
 
 PLAN = SamplingPlan(steps=8, solver="heun")
 SHOWN, MOMENTS = 3, 6  # clips on a picture, and frames of each
-HELD_OUT, AT_ONCE = 48, 8
+HELD_OUT, AT_ONCE = 24, 8
 
 
 @dataclass(frozen=True)

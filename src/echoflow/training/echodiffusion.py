@@ -73,7 +73,7 @@ PHANTOM: Mapping[str, Any] = {
     "engine.warmup": 100,
     "engine.decay": 0.4,
     "engine.ema": 0.998,
-    "engine.precision": "fp32",
+    "cascade.sigma_data": 0.4,
     "cascade.frames": 32,
     "cascade.fps": 16.0,
     "cascade.size": 56,
@@ -83,8 +83,8 @@ PHANTOM: Mapping[str, Any] = {
     "cascade.scale": 2.0,
 }
 PHANTOM_STAGES: tuple[Mapping[str, Any], ...] = (
-    {"engine.steps": 6_000, "cascade.still": 0.0, "cascade.steps": 16},
-    {"engine.steps": 2_000, "cascade.still": 0.25, "cascade.steps": 12},
+    {"engine.steps": 4_000, "cascade.still": 0.0, "cascade.steps": 16},
+    {"engine.steps": 1_500, "cascade.still": 0.25, "cascade.steps": 12},
 )
 
 
