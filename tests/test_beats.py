@@ -57,3 +57,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.metrics["rate"] == report.metrics["against_rate"]
     assert main(["evaluate", "beats", str(hearts)]) == 0
     assert "| ef_mask | " in capsys.readouterr().out
+    words = ["evaluate", "beats", str(hearts), "--against", str(hearts), "--floors", "1"]
+    assert main([*words, "--out", str(tmp_path / "r")]) == 0
+    printed = capsys.readouterr().out
+    assert "| real against real | through the A-VAE |" in printed.splitlines()[0]
+    assert (tmp_path / "r.html").is_file()

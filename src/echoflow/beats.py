@@ -59,9 +59,9 @@ NAMES = tuple(field.name for field in fields(Beat))
 
 
 def beats(
-    dataset: str | Path,
+    dataset: str | Path | Manifest,
     weights: str | Path = "nano",
-    against: str | Path | None = None,
+    against: str | Path | Manifest | None = None,
     split: Split | None = None,
     seed: int = 0,
     tell: Progress = lambda done, total: None,
@@ -74,8 +74,8 @@ def beats(
     engine = load(weights)
     if not isinstance(engine.finder, Segmenter):
         raise InputError(f"{weights} has no LV segmenter to find beats with; give weights with lv.")
-    ours = _of(open_source(dataset), split if against is None else None)
-    theirs = None if against is None else _of(open_source(against), split)
+    ours = _of(dataset, split if against is None else None)
+    theirs = None if against is None else _of(against, split)
     total = len(ours.records) + (len(theirs.records) if theirs else 0)
     metrics, notes, n = _measured(engine, ours, seed, lambda done: tell(done, total))
     prints = {"dataset": fingerprint_of(ours), "networks": fingerprint(weights_folder(weights))}
@@ -95,7 +95,8 @@ def beats(
     return Report("beats", metrics, n, settings, prints, notes)
 
 
-def _of(manifest: Manifest, split: Split | None) -> Manifest:
+def _of(dataset: str | Path | Manifest, split: Split | None) -> Manifest:
+    manifest = dataset if isinstance(dataset, Manifest) else open_source(dataset)
     chosen = manifest.of(split)
     if not chosen:
         part = f" of split {split.value}" if split else ""

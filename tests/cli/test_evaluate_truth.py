@@ -23,8 +23,8 @@ def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     reports = {report.name: report for report in read_reports(out.with_suffix(".json"))}
     assert reports["obedience"].n == 4
     assert reports["counterfactual"].settings["motion_steps"] == 1
-    assert reports["beats"].metrics["generated_without_rhythm"] == 1
-    assert len(reports["beats"].fingerprints["weights"]) == 16
+    assert reports["timing"].metrics["generated_without_rhythm"] == 1
+    assert len(reports["timing"].fingerprints["weights"]) == 16
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_the_page_shows_both_and_says_where_numbers_come_from(
     for file in ("beside-A4C.mp4", "volumes.png", "bland-altman.png"):
         assert f"](truth-files/{file})" in words
         assert (tmp_path / "truth-files" / file).is_file()
-    for name in ("obedience", "counterfactual", "factual", "beats"):
+    for name in ("obedience", "counterfactual", "factual", "timing"):
         assert f"Every number: {name}" in words
     assert "nan" not in words
     assert {report.name for report in read_reports(numbers)} == set(reports)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echoflow.cli.evaluation import OutMaybe, RealSplit, Seed, told
+from echoflow.cli.evaluation import Floors, OutMaybe, RealSplit, Seed, told
 from echoflow.cli.progress import bar
 from echoflow.cli.values import check_split
 
@@ -72,12 +72,21 @@ def beats(
         str, typer.Option(help="Weights whose segmenter and re-identification network measure.")
     ] = "nano",
     split: RealSplit = None,
+    floors: Floors = 16,
     seed: Seed = 0,
-    out: OutMaybe = None,
+    out: Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")] = None,
 ) -> None:
-    """Cycle length, ED and ES, EF by masks, smoothness, and drift of the anatomy."""
-    from echoflow.beats import beats as measure
+    """Cycle length, ED and ES, EF by masks, smoothness, and drift of the anatomy.
 
-    with bar("videos") as progress:
-        found = measure(dataset, weights, against, check_split(split), seed, progress)
-    told(found, dataset.resolve().name, out)
+    Beside real videos stand the numbers of one half of them, and of some of them through the A-VAE.
+    """
+    from echoflow.cli.progress import bars
+    from echoflow.pages.beats import measured, page
+    from echoflow.pages.numbers import write
+
+    with bars() as tell:
+        found = measured(dataset, against, check_split(split), floors, weights, seed, tell)
+    typer.echo(found.text())
+    if out is not None:
+        paths = write(out, page(dataset, found), found.reports())
+        typer.echo(f"\nthe report is {paths[0]}")

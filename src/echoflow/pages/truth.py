@@ -72,7 +72,7 @@ def page(found: Findings, reports: Sequence[Report], weights: str) -> Page:
         _obedience(found, by_name["obedience"]),
         _curves(found),
         _ladder(by_name["counterfactual"]),
-        _beats(by_name["beats"]),
+        _beats(by_name["timing"]),
         *every_number(reports),
     ]
     return Page(

@@ -72,7 +72,7 @@ class Findings:
             self._report("obedience", self._obedience(), all_),
             self._report("counterfactual", self._ladder(other, tuple(RUNGS)), other),
             self._report("factual", self._ladder(own, ("generated", "stranger")), own),
-            self._report("beats", self._beats(), all_),
+            self._report("timing", self._timing(), all_),
         ]
 
     def _ladder(self, part: slice, rungs: tuple[str, ...]) -> dict[str, float]:
@@ -99,7 +99,7 @@ class Findings:
             metrics |= _followed(name, self.asked, values)
         return metrics
 
-    def _beats(self) -> dict[str, float]:
+    def _timing(self) -> dict[str, float]:
         """Rate per minute and timing in ms: mean, spread, and error against the patient's own."""
         metrics: dict[str, float] = {}
         for rung in ("generated", "truth", "stranger"):
