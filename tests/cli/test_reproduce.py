@@ -97,6 +97,32 @@ def test_filter(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.slow
+def test_losses(hearts: Path, bundle: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    """Two test videos: enough for errors, not for a distance."""
+    for place in ("ECHO_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(place, str(tmp_path / "empty"))
+    assert main(words("1", hearts, bundle, tmp_path / "t")) == 2
+    assert "each set needs at least 7 samples; got 2 and 2" in capsys.readouterr().err
+    assert main(words("1", hearts, bundle, tmp_path / "u", "--extractor", "none")) == 0
+    (report,) = read_reports(tmp_path / "u" / "table.json")
+    assert report.n == 2
+    assert {"mse_low", "psnr", "ssim_high"} <= report.metrics.keys()
+    assert any("without LPIPS: the network vgg16 is not on" in note for note in report.notes)
+
+
+@pytest.mark.slow
+def test_asked_and_measured(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "t"
+    assert main(words("echodiffusion-1", hearts, bundle, out, "--gated")) == 0
+    reports = {report.name: report for report in read_reports(out / "table.json")}
+    best, single = reports["ours Gen, best of 3"], reports["ours Gen, single draw"]
+    assert best.metrics["mae"] <= single.metrics["mae"]
+    assert len((out / "scores-gen.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert "ours Rec, the real clips" in reports
+    assert "| 1SCM Rec | 0.76 | - | - | 4.51 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_downstream_goes_on_where_it_was(hearts: Path, bundle: Path, tmp_path: Path) -> None:
     """Four training sets, two trainings each, one test set for all."""
     out = tmp_path / "t"
@@ -136,7 +162,7 @@ def test_rare_efs_are_filled_up(hearts: Path, bundle: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        (["reproduce", "9"], "unknown table '9'; choose one of 2, 3, 4"),
+        (["reproduce", "9"], "unknown table '9'; choose one of 1, 2, 3"),
         (["reproduce", "8"], "name its folder with --on"),
         (["reproduce", "4", "--on", "ON", "--steps", "five"], "--steps takes numbers"),
         (["reproduce", "4", "--on", "ON", "--view", "PLAX"], "has no videos of PLAX; it has A4C"),

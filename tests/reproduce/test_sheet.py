@@ -43,6 +43,12 @@ def test_markdown() -> None:
     assert "a difference is one between data sets" in page
 
 
+def test_rows_that_are_numbers_are_in_order() -> None:
+    steps = Printed("4", "A. Body", "Table 4", "x", "nothing", {"5": {}, "50": {}})
+    reports = {name: Report(name, {"r2": 0.5}, 9) for name in ("100", "10")}
+    assert Sheet(steps, "all", "x", reports, ("r2",)).rows == ("5", "10", "50", "100")
+
+
 def test_csv_has_a_line_for_every_number() -> None:
     rows = list(csv.DictReader(io.StringIO(sheet().to_csv())))
     assert len(rows) == 3 * 2

@@ -49,9 +49,12 @@ def reproduce(
     scales: Annotated[str, typer.Option(help="Guidance scales, such as 0,1,2.")] = "",
     solver: Annotated[str, typer.Option(help="euler (as the paper), heun or multistep.")] = "euler",
     sizes: Annotated[str, typer.Option(help="Videos of a bin of EF, such as 10,20.")] = "",
+    gated: Annotated[
+        bool, typer.Option("--gated", help="Clips start at end-diastole, as phantoms for nano do.")
+    ] = False,
     extractor: Annotated[
         list[str] | None,
-        typer.Option(help="Network of distances: ef, inception, i3d; may be repeated."),
+        typer.Option(help="Network of distances: ef, inception, i3d, none; may be repeated."),
     ] = None,
     extractor_folder: Annotated[
         Path | None, typer.Option(help="Folder with the files of published networks.")
@@ -93,7 +96,8 @@ def reproduce(
                 scales=_numbers(scales, float, "--scales"),
                 solver=solver,
                 sizes=_numbers(sizes, int, "--sizes"),
-                extractors=tuple(extractor or ("ef",)),
+                gated=gated,
+                extractors=tuple(name for name in extractor or ("ef",) if name != "none"),
                 extractor_folder=extractor_folder,
                 device=device,
                 inference=check_inference(inference),

@@ -109,7 +109,7 @@ def printed_and_measured(
     """
     names = list(next(iter(panels.values()))) if panels else []
     width, height = 2.6, max(1.8, 0.27 * len(names) + 1.0)
-    figure, grid = axes_row(max(1, len(panels)), width, height)
+    figure, grid = axes_row(max(1, len(panels)), width, height, most=4)
     places = np.arange(len(names))
     for axes, (metric, rows) in zip(grid, panels.items(), strict=False):
         axes.set(title=metric, ylim=(len(names) - 0.4, -0.6))
@@ -197,19 +197,22 @@ def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, grid[0]
 
 
-def axes_row(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Charts side by side with a common scale, each `width` x `height` inches."""
+def axes_row(charts: int, width: float, height: float, most: int = 99) -> tuple[Figure, list[Axes]]:
+    """Charts side by side with a common scale, each `width` x `height` inches, `most` in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((width * columns, height), dpi=150, layout="constrained")
+    columns, rows = min(charts, most), -(-charts // most)
+    figure = Figure((width * columns, height * rows), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    grid: list[Axes] = list(figure.subplots(1, columns, squeeze=False, sharey=True)[0])
-    for axes in grid:
+    grid: list[Axes] = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
+    for axes in grid[:charts]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=FAINT, lw=0.5, alpha=0.6)
         axes.set_axisbelow(True)
-    return figure, grid
+    for axes in grid[charts:]:
+        axes.set_visible(False)
+    return figure, grid[:charts]
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:

@@ -37,7 +37,8 @@ class Job:
 
     `n` videos are made for each row; left out, what the table's protocol says. `seeds` trainings
     are run of every row, of `recipe` changed by `settings`. `steps` and `scales` are those of the
-    sweeps, the paper's if empty. `extractors` name the networks of distances.
+    sweeps, the paper's if empty. `gated`: clips start at end-diastole, and that frame is the
+    anatomy. `extractors` name the networks of distances.
     """
 
     on: Path
@@ -54,6 +55,7 @@ class Job:
     scales: tuple[float, ...] = ()
     solver: str = "euler"
     sizes: tuple[int, ...] = ()
+    gated: bool = False
     extractors: tuple[str, ...] = ("ef",)
     extractor_folder: Path | None = None
     device: str = "cpu"
@@ -153,7 +155,18 @@ class Job:
             work.write_text(json.dumps(told, indent=1) + "\n")
 
     def _told(self, table: str) -> dict[str, Any]:
-        names = ("n", "seed", "seeds", "recipe", "settings", "steps", "scales", "solver", "sizes")
+        names = (
+            "n",
+            "seed",
+            "seeds",
+            "recipe",
+            "settings",
+            "steps",
+            "scales",
+            "solver",
+            "sizes",
+            "gated",
+        )
         own = {name: getattr(self, name) for name in (*names, "extractors", "inference")}
         prints = {"data": fingerprint_of(self.source), "weights": self.fingerprint}
         return {"table": table, "view": self.view and self.view.name, **own, **prints}

@@ -31,8 +31,10 @@ class Sheet:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Names of all rows."""
-        return tuple(dict.fromkeys([*self.table.rows, *self.reports]))
+        """Names of all rows; numbers are put in order."""
+        names = dict.fromkeys([*self.table.rows, *self.reports])
+        numbers = all(name.isdecimal() for name in names)
+        return tuple(sorted(names, key=int)) if numbers else tuple(names)
 
     def cell(self, row: str, metric: str) -> tuple[float | None, float | None]:
         """(paper, ours); None where there is no such number."""

@@ -107,7 +107,7 @@ def _row(job: Job, row: str, plan: SamplingPlan, eyes: _Eyes) -> Report:
     for name, network in eyes.networks.items():
         apart = between(seen(folder, network), eyes.real(name), seed=job.seed)
         for metric, value in apart.metrics.items():
-            metrics[_named(name, metric)] = value
+            metrics[named(name, metric)] = value
         settings |= {f"{name}: {key}": value for key, value in apart.settings.items()}
         prints["against"] = apart.fingerprints["against"]
         notes += apart.notes
@@ -118,7 +118,7 @@ def _row(job: Job, row: str, plan: SamplingPlan, eyes: _Eyes) -> Report:
     return Report(row, metrics, looks.n, settings, prints, tuple(dict.fromkeys(notes)))
 
 
-def _named(network: str, metric: str) -> str:
+def named(network: str, metric: str) -> str:
     """`fd` by the name that the papers give it; all others say whose they are, but the first's."""
     start, _, rest = metric.partition("_")
     whose = PAPER_NAMES.get(network, network)

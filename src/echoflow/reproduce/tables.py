@@ -9,7 +9,7 @@ from typing import Any
 
 from echoflow.files import atomic_file
 from echoflow.metrics.report import Report
-from echoflow.reproduce import balance, costs, counts, downstream, sweeps
+from echoflow.reproduce import asked, balance, costs, counts, downstream, losses, sweeps
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.printed import ALL, printed
 from echoflow.reproduce.sheet import Sheet
@@ -36,6 +36,7 @@ def _on_data(make: Callable[[Job], Mapping[str, Report]]) -> Callable[[Job | Non
 
 
 TABLES: Mapping[str, Table] = {
+    "1": Table("what the A-VAE of the weights loses", losses.METRICS, _on_data(losses.losses)),
     "2": Table(
         "image models: parameters and multiply-adds, counted",
         costs.METRICS,
@@ -58,6 +59,11 @@ TABLES: Mapping[str, Table] = {
         "EF regression: real, reconstructed, unfiltered, filtered training sets",
         downstream.METRICS,
         _on_data(downstream.downstream),
+    ),
+    "echodiffusion-1": Table(
+        "EF asked for against EF measured, best of 3 and single draw",
+        asked.METRICS,
+        _on_data(asked.asked),
     ),
     "echodiffusion-4": Table(
         "EF regression: rare EFs filled up with synthetic videos",
