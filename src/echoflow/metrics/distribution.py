@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +20,7 @@ Values = NDArray[np.float64]
 Distance = Callable[[Values, Values], float]
 
 BOUNDS = {
+    "kid": (-np.inf, np.inf),
     "mmd": (-np.inf, np.inf),
     **dict.fromkeys(("precision", "recall", "coverage"), (0.0, 1.0)),
 }
@@ -45,6 +46,7 @@ def distribution(
     whole, kernel = frechet(Statistics.of(a), Statistics.of(b), covariance, seed), kid(a, b)
     distances: dict[str, Distance] = {
         "fd": lambda x, y: _frechet(x, y, covariance),
+        "kid": mmd2,
         "mmd": lambda x, y: mmd2(x, y, gaussian(bandwidth)),
     }
     metrics = {"fd": whole.value, "fd_means": whole.means, "kid": kernel.mean}
@@ -57,6 +59,7 @@ def distribution(
         low, high = two_sample(distance, a, b, per_video, blocks, seed)
         floor, top = BOUNDS.get(name, (0.0, np.inf))
         metrics |= {f"{name}_low": max(low, floor), f"{name}_high": min(high, top)}
+    metrics |= _about(kernel.mean, mmd2(a, b), metrics)
     settings = {
         **real.settings,
         "extractor": real.extractor.name,
@@ -71,6 +74,11 @@ def distribution(
     caveat = (real.extractor.caveat,) if real.extractor.caveat else ()
     notes = (*caveat, *whole.notes, *kernel.notes)
     return Report("distribution", metrics, generated.videos, settings, notes=notes)
+
+
+def _about(kid: float, whole: float, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The interval of KID, a mean over subsets, from that of the same distance of whole sets."""
+    return {f"kid_{end}": metrics[f"kid_{end}"] - whole + kid for end in ("low", "high")}
 
 
 def _frechet(x: Values, y: Values, covariance: Covariance) -> float:
