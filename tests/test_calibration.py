@@ -24,6 +24,9 @@ CURVES = {
 }
 
 
+KINKS = (8.0, 12.0, 30.0, 52.0, 70.0, 80.0)
+
+
 def test_told_is_what_comes_out_as_asked():
     views, asked = [View.A4C, View.PSAX, View.PLAX], torch.tensor([60.0, 65.0, 30.0])
     told = EFCalibration(CURVES).told(asked, views)
@@ -47,12 +50,12 @@ def test_what_never_came_out_gets_the_nearest_end_and_an_absent_ef_stays_absent(
 def test_the_curve_of_a_view_is_fitted_to_its_videos():
     views = [View.A4C] * 30 + [View.PSAX] * 30 + [View.PLAX] * 3
     told = np.concatenate([np.linspace(10, 70, 30), np.linspace(10, 70, 30), [20, 40, 60]])
-    bent = np.interp(told, (10, 30, 50, 70), (8, 20, 55, 80))
+    bent = np.interp(told, (10, 22, 34, 46, 58, 70), KINKS)
     measured = np.where([v is View.A4C for v in views], bent, 1.5 * told - 20)
     curves = EFCalibration.fitted(views, told, measured).curves
     assert set(curves) == {"A4C", "PSAX", "all"}
-    assert curves["A4C"].measured == pytest.approx((8, 20, 55, 80), abs=1e-3)
-    assert curves["PSAX"].measured == pytest.approx((-5, 25, 55, 85), abs=1e-3)
+    assert curves["A4C"].measured == pytest.approx(KINKS, abs=1e-3)
+    assert curves["PSAX"].measured == pytest.approx((-5, 13, 31, 49, 67, 85), abs=1e-3)
 
 
 def test_a_curve_never_falls():

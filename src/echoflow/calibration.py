@@ -20,7 +20,7 @@ from torch import Tensor
 from echoflow.types import InputError, View, choose
 
 EVERY = "all"  # the curve of hearts whose view nobody has told
-PIECES = 3  # straight pieces of a curve
+PIECES = 5  # straight pieces of a curve
 FEWEST = 24  # videos of a view that a curve is fitted to
 FLATTEST = 0.2  # points measured per point told: below, the EF told is not what decides
 

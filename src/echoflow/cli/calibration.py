@@ -15,7 +15,7 @@ from echoflow.types import View
 
 def calibrate(
     weights: Annotated[Path, typer.Argument(help="Folder of a bundle or of a release.")],
-    n: Annotated[int, typer.Option(min=24, help="Videos to make and measure.")] = 144,
+    n: Annotated[int, typer.Option(min=24, help="Videos to make and measure.")] = 192,
     guidance: Annotated[
         float | None, typer.Option(min=0.0, help="Guidance from now on; default as it was.")
     ] = None,

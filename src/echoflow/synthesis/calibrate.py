@@ -17,7 +17,7 @@ from echoflow.synthesis.samples import Engine, generate
 from echoflow.types import InputError, View
 
 SEED = 900_000  # of hearts that no dataset with a seed of a person's choice is likely to have
-VIDEOS = 144
+VIDEOS = 192
 RANGE = (15.0, 70.0)  # the EF that the network is told, in percent
 
 
