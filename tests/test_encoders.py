@@ -109,8 +109,23 @@ def test_videos_are_prepared_as_published() -> None:
     assert torch.equal(short[:, :, :10], echo[:, :, :10])
 
 
+def test_counters_of_batches_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(monkeypatch)
+    normed = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.LazyLinear(8), torch.nn.BatchNorm1d(8)
+    )
+    normed(torch.zeros(2, 3, 224, 224))
+    row = Row(lambda: normed, TRUNKS["dinov2"].prepare, 16)
+    monkeypatch.setattr(encoders, "TRUNKS", {**TRUNKS, "dinov2": row})
+    old = {k: v for k, v in normed.state_dict().items() if "num_batches" not in k}
+    publish(monkeypatch, tmp_path, "dinov2", old, 8)
+    assert trunk("dinov2")(np.zeros((1, 2, 9, 9), np.uint8)).shape == (2, 8)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["r2plus1d", "echoprime"])
+@pytest.mark.parametrize("name", ["r2plus1d", "echoprime", "inception-fidelity"])
 def test_torchvision_trunks_give_their_features(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,4 +134,5 @@ def test_torchvision_trunks_give_their_features(
     publish(monkeypatch, tmp_path, name, weights, PUBLISHED[name].features)
     network = trunk(name)
     videos = np.random.default_rng(0).integers(0, 256, (1, network.frames, 64, 64), np.uint8)
-    assert network(videos).shape == (1, 512)
+    rows = 1 if name != "inception-fidelity" else trunk(name).frames
+    assert network(videos).shape == (rows, PUBLISHED[name].features)

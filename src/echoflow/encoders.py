@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from echoflow.metrics.extractors import PUBLISHED, find, tensors
 from echoflow.metrics.features import Identity
+from echoflow.networks.inception import Inception
 from echoflow.networks.vit import ViT, ViTConfig
 from echoflow.networks.weights import check, fill
 from echoflow.types import InputError, choose
@@ -26,6 +27,7 @@ from echoflow.types import InputError, choose
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 ECHOPRIME = ((29.110628, 28.076836, 29.096405), (47.989223, 46.456997, 47.20083))  # of 0..255
+COUNTER = ".num_batches_tracked"
 GROUP = 32  # pictures that go through a network together
 
 
@@ -80,7 +82,13 @@ def _every_other(grey: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, 32 - x.shape[2]))[:, :, ::2]
 
 
+def _levels(grey: Tensor) -> Tensor:
+    """Grey levels as they are: the network resizes as TensorFlow 1 did, and scales."""
+    return repeat(grey, "n t h w -> (n t) c h w", c=3)
+
+
 TRUNKS: Mapping[str, Row] = {
+    "inception-fidelity": Row(Inception, _levels, 16),
     "dinov2": Row(_dinov2, _pictures, 16),
     "r2plus1d": Row(_r2plus1d, _kinetics, 16),
     "echoprime": Row(_echoprime, _every_other, 32),
@@ -144,9 +152,18 @@ def trunk(name: str, folder: str | Path | None = None, device: str = "cpu") -> T
     weights = tensors(name, folder)
     check(weights, path)
     net = TRUNKS[name].build()
-    fill(net, weights, path)
+    fill(net, _counted(weights, net), path)
     identity = Identity(name, PUBLISHED[name].sha256)
     return Trunk(_headless(net, name).to(device), identity, device)
+
+
+def _counted(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """The weights with the network's own batch counters, which inference does not use.
+
+    Files that are older than those counters lack them.
+    """
+    own = {key: value for key, value in net.state_dict().items() if key.endswith(COUNTER)}
+    return {key: value for key, value in weights.items() if not key.endswith(COUNTER)} | own
 
 
 def untrained(name: str, device: str = "cpu") -> Trunk:

@@ -75,8 +75,8 @@ def distances(
     extractor: Annotated[
         str,
         typer.Option(
-            help="Network: ef, inception, i3d, r2plus1d, dinov2, echoprime; random only tests "
-            "the program."
+            help="Network: ef, inception, inception-fidelity, i3d, r2plus1d, dinov2, echoprime; "
+            "random only tests the program."
         ),
     ] = "ef",
     weights: Annotated[
