@@ -38,6 +38,7 @@ from echoflow.judges import Regressor
 from echoflow.metrics.scores import report
 from echoflow.pipeline import load as load_pipeline
 from echoflow.sampling import Churn, SamplingPlan
+from echoflow.types import INFERENCE
 
 RESULTS = Path(__file__).parent / "results" / "cascade.json"
 STRANGERS = 77  # the seed of hearts that no recipe trains on
@@ -112,8 +113,9 @@ def main() -> None:
     asked.add_argument("--hearts", type=int, default=24)
     asked.add_argument("--sweep-hearts", type=int, default=8)
     asked.add_argument("--device", default="cpu")
+    asked.add_argument("--inference", default="exact", choices=INFERENCE)
     words = asked.parse_args()
-    cascade = load(words.weights, words.model, device=words.device)
+    cascade = load(words.weights, words.model, device=words.device, inference=words.inference)
     kept = words.weights / "scores"
     manifest = strangers(kept / "hearts", cascade, words.hearts)
     regressor = load_pipeline("nano").regressor
@@ -137,7 +139,8 @@ def main() -> None:
         rows[-1]["seconds"] = seconds
         told = "-" if seconds is None else f"{seconds:.1f} s"
         print(f"{name:<14}{steps:4} steps  MAE {metrics['single_mae']:6.2f}  {told}")
-    content = {**where(), "device": words.device, "threads": torch.get_num_threads()}
+    content = {**where(), "device": words.device, "inference": words.inference}
+    content |= {"threads": torch.get_num_threads()}
     content |= {"hearts": words.hearts, "sweep_hearts": words.sweep_hearts, "draws": tables}
     content |= {"plans": [asdict(plan) for plan in cascade.plans()], "sweep": rows}
     with atomic_file(RESULTS) as file:

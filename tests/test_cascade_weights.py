@@ -175,5 +175,6 @@ def test_runs_animate_by_any_solver(
     words += ["--model", "mine", "--steps", "2", "--solver", "multistep"]
     assert main(words) == 0
     assert read_gray(out)[0].shape == (8, 16, 16)
+    assert main([*words, "--inference", "bf16", "--steps", "1"]) == 0
     assert main([*words, "--frames", "11"]) == 2
     assert "overlap must be in [0, 1] for 2 frames" in capsys.readouterr().err

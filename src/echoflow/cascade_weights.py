@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from echoflow.cascade import BATCH, Cascade, Stage
 from echoflow.interop import echodiffusion, hub
 from echoflow.lowres import LOWRES, LowRes
 from echoflow.networks import zoo
+from echoflow.networks.inference import for_inference
 from echoflow.networks.unet3d import UNet3D
 from echoflow.pipeline import NANO, Generator
 from echoflow.process import EDM
 from echoflow.sampling import Churn, SamplingPlan
 from echoflow.training import recipes
 from echoflow.training.folder import RECIPE
-from echoflow.types import InputError, choose
+from echoflow.types import Inference, InputError, choose
 
 SettingsName = Literal["ours", "code", "paper"]
 RELEASED: Mapping[str, str] = {"1SCM": "1SCM_v2", "2SCM": "2SCM_v6", "4SCM": "4SCM_v2"}
@@ -61,10 +61,12 @@ def load(
     name: str | None = None,
     settings: SettingsName = "ours",
     device: torch.device | str = "cpu",
+    inference: Inference = "exact",
 ) -> Cascade:
     """A cascade from a folder or a hub id; `name` chooses among several, such as 2SCM.
 
-    `settings` is for published weights; a run says itself how its stage was trained.
+    `settings` is for published weights; a run says itself how its stage was trained. `inference`
+    says how the networks compute; see `networks.inference`.
     """
     choose(settings, SETTINGS, "settings of a cascade")
     if weights == NANO:
@@ -75,14 +77,13 @@ def load(
     root = _root(weights, name)
     folder = _published(root, name)
     if folder is not None:
-        return released(folder, settings, device)
-    return trained(_runs(root, name), device)
+        return _computing(released(folder, settings), device, inference)
+    return _computing(trained(_runs(root, name)), device, inference)
 
 
 def released(
     folder: Path,
     settings: SettingsName = "ours",
-    device: torch.device | str = "cpu",
     kind: Literal["averaged", "raw"] = "averaged",
 ) -> Cascade:
     """The published cascade in a folder, sampled as its config says."""
@@ -93,19 +94,19 @@ def released(
     for i, (net, one) in enumerate(zip(nets, told, strict=True)):
         lowres = replace(LOWRES[chosen.lowres], resize=one.resize) if i else None
         plan = _plan(one.steps, SCALE, one.churn, chosen.inflation)
-        stages.append(_stage(net, one.process, plan, one.fps, lowres, device))
+        stages.append(_stage(net, one.process, plan, one.fps, lowres))
     return Cascade(tuple(stages))
 
 
-def trained(runs: Sequence[Path], device: torch.device | str = "cpu") -> Cascade:
+def trained(runs: Sequence[Path]) -> Cascade:
     """The cascade of finished runs, first stage first."""
     stages: list[Stage] = []
     for run in runs:
-        stages.append(_of_run(run, stages[-1] if stages else None, device))
+        stages.append(_of_run(run, stages[-1] if stages else None))
     return Cascade(tuple(stages))
 
 
-def _of_run(run: Path, before: Stage | None, device: torch.device | str) -> Stage:
+def _of_run(run: Path, before: Stage | None) -> Stage:
     recipe = recipes.read(run / RECIPE)
     if recipe.stage != "cascade":
         raise InputError(f"{run} trained stage {recipe.stage}, which is none of a cascade.")
@@ -122,7 +123,7 @@ def _of_run(run: Path, before: Stage | None, device: torch.device | str) -> Stag
     lowres = None if k.before is None else replace(LOWRES["consistent"], resize=k.resize)
     plan = _plan(k.steps, k.scale, k.churn)
     fps = k.fps * net.config.frames / k.frames
-    return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres, device)
+    return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres)
 
 
 def _plan(steps: int, scale: float, churn: float, inflation: float = 1.003) -> SamplingPlan:
@@ -131,17 +132,21 @@ def _plan(steps: int, scale: float, churn: float, inflation: float = 1.003) -> S
 
 
 def _stage(
-    net: UNet3D,
-    process: EDM,
-    plan: SamplingPlan,
-    fps: float,
-    lowres: LowRes | None,
-    device: torch.device | str,
+    net: UNet3D, process: EDM, plan: SamplingPlan, fps: float, lowres: LowRes | None
 ) -> Stage:
     k = net.config
-    moved: nn.Module = net.to(device)
     shape = (k.channels, k.frames, k.size, k.size)
-    return Stage(Generator(moved, process, shape, BATCH), plan, fps, lowres)
+    return Stage(Generator(net, process, shape, BATCH), plan, fps, lowres)
+
+
+def _computing(cascade: Cascade, device: torch.device | str, inference: Inference) -> Cascade:
+    """The same on a device, by one of the ways to compute."""
+
+    def moved(stage: Stage) -> Stage:
+        net = for_inference(stage.generator.net.to(device), inference)
+        return replace(stage, generator=replace(stage.generator, net=net))
+
+    return Cascade(tuple(moved(stage) for stage in cascade.stages))
 
 
 # ---- where it is --------------------------------------------------------------------------------

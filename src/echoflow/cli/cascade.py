@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from echoflow.cli.progress import Progress, bar
-from echoflow.types import InputError, choose
+from echoflow.types import Inference, InputError, choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,7 @@ def animate(
     model: Sequence[str],
     settings: str,
     device: str,
+    inference: Inference,
     still: np.ndarray,
     asked: Asked,
 ) -> list[Path]:
@@ -60,7 +61,8 @@ def animate(
     from echoflow.data.resample import resize
     from echoflow.data.video import write_video
 
-    cascade = load(weights, model[0] if model else None, cast("SettingsName", settings), device)
+    name, chosen = model[0] if model else None, cast("SettingsName", settings)
+    cascade = load(weights, name, chosen, device, inference)
     side = cascade.shape[-1]
     frame = torch.from_numpy(resize(still[None], side, side))
     changed = (asked.steps, asked.guidance, asked.solver)

@@ -41,6 +41,7 @@ def draws(
     ] = "ours",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    inference: Annotated[str, typer.Option(help="exact, bf16 or compiled.")] = "exact",
 ) -> None:
     """EchoDiffusion's protocol: videos animated several times, scored one by one.
 
@@ -48,7 +49,7 @@ def draws(
     The same command goes on behind the videos that are finished.
     """
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
-    from echoflow.cli.values import check_device, ef_range
+    from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.draws import Subject, Task, score, some
     from echoflow.metrics.scores import report, to_markdown
@@ -63,7 +64,7 @@ def draws(
     records = some(manifest.of(part), n, seed)
     if not records:
         raise InputError(f"{dataset} has no videos of split {split}; choose another by --split.")
-    cascade = load(weights, model, chosen, device)
+    cascade = load(weights, model, chosen, device, check_inference(inference))
     plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
     subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
     with bar("videos") as progress:

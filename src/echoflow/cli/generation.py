@@ -147,7 +147,7 @@ def animate(
     still = _still(source, frame)
     if cascade.is_cascade(weights, model or ()):
         asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
-        files = cascade.animate(weights, model or (), settings, device, still[0], asked)
+        files = cascade.animate(weights, model or (), settings, device, setting, still[0], asked)
     else:
         import torch
 

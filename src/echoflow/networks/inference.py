@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ class Autocast(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.config: Any = net.config
 
     def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
