@@ -230,6 +230,16 @@ def test_golden_edm_preconditioning() -> None:
     torch.testing.assert_close(found, wanted, **about["tolerance"])
 
 
+def test_golden_edm_loss_weight() -> None:
+    """The loss of a network whose estimate of the data is off by one everywhere."""
+    data, about = golden("echodiffusion/edm_math.tiny")
+    process, sigma = EDM(sigma_data=0.25), data["coef.sigma"].double()
+    x0, noise = torch.zeros(2, len(sigma), 1, dtype=torch.float64)
+    c_out = over(sigma * 0.25 / (sigma**2 + 0.25**2).sqrt(), x0)
+    loss = process.loss(lambda x, t, cond: 1 / c_out, x0, noise, sigma, NONE)
+    torch.testing.assert_close(loss, data["coef.loss_weight"], **about["tolerance"])
+
+
 def test_golden_edm_training_levels() -> None:
     data, about = golden("echodiffusion/edm_math.tiny")
     u = torch.special.ndtr(data["noise_distribution.normal"].double())
