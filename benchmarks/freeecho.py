@@ -142,9 +142,7 @@ def networks(runs: Path, patients: int, steps: int) -> dict[str, FreeEcho]:
 def in_pixels(arm: Arm, nets: Mapping[str, FreeEcho], heart: PhantomClip, seed: int, steps: int):
     """The video of one heart by one row of Table 1."""
     one = nets["Free-Echo-labels" if arm.method == "labels" else "Free-Echo"]
-    start = round(arm.start / model.PAPER.steps * steps)
-    plan = model.GUIDED if arm.method == "labels" else model.PAPER
-    plan = replace(plan, steps=steps, start_index=start)
+    plan = model.planned(steps, round(arm.start / model.PAPER.steps * steps), arm.method)
     ef = heart.clip.ef if arm.beats else None
     rate = heart.truth.parameters.get("heart_rate", 60.0)
     labels = labels_of(heart, one.size)

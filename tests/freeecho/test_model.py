@@ -17,11 +17,13 @@ from echoflow.condition import Condition, over
 from echoflow.data.labels import in_free_echo, planes
 from echoflow.freeecho.model import (
     FPS,
+    GUIDED,
     PAPER,
     FreeEcho,
     begun,
     inserted,
     load,
+    planned,
     told_of,
 )
 from echoflow.freeecho.pseudo import pseudo_video
@@ -209,6 +211,25 @@ def test_weights_from_a_checkpoint_a_run_and_a_folder(tmp_path: Path) -> None:
     zoo.save(zoo.build("LV-nano"), tmp_path / "lv")
     with pytest.raises(InputError, match="holds a LVSegmenter; give a network of Free-Echo"):
         load(tmp_path / "lv")
+
+
+def test_plans_keep_the_papers_share() -> None:
+    assert planned() == PAPER
+    assert planned(method="labels") == GUIDED
+    assert (planned(32).start_index, planned(32, 3).start_index) == (8, 3)
+    with pytest.raises(InputError, match="begins from noise, at step 0; got start 3"):
+        planned(start=3, method="labels")
+
+
+@pytest.mark.parametrize("method", ["free-echo", "sdedit", "labels"])
+def test_a_video_from_labels_by_every_method(method: Any) -> None:
+    one = model("labels")
+    plan = planned(3, method=method)
+    made = one.from_labels(heart(), 60.0, plan=plan, method=method)
+    assert made.video.shape == made.labels.shape == made.pseudo.shape == (3, 16, 16)
+    if method == "labels":
+        with pytest.raises(InputError, match=r"was told of sector\. Choose the method free-echo"):
+            model("sector").from_labels(heart(), plan=plan, method=method)
 
 
 @pytest.mark.slow

@@ -68,6 +68,10 @@ def from_mask(
     insertion: Annotated[
         str, typer.Option(help="With Free-Echo's weights: paper, or as released.")
     ] = "paper",
+    method: Annotated[
+        str,
+        typer.Option(help="With Free-Echo's weights: free-echo, or its baselines sdedit, labels."),
+    ] = "free-echo",
     told: Annotated[
         str | None,
         typer.Option(help="What a Free-Echo checkpoint was told of: nothing, sector or labels."),
@@ -100,9 +104,10 @@ def from_mask(
     shape = (cast(Any, layout), sector, resize)
     if model.is_freeecho(weights):
         one = model.load(weights, cast(Any, told), device)
-        labels, plan = load_labels(mask, one.size, *shape), model.planned(steps, start)
-        way = cast(Any, insertion)
-        made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, way)
+        labels = load_labels(mask, one.size, *shape)
+        plan = model.planned(steps, start, cast(Any, method))
+        ways = (cast(Any, insertion), cast(Any, method))
+        made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, *ways)
         finder = None
     else:
         from echoflow.pipeline import load

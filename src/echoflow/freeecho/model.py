@@ -112,6 +112,11 @@ class FreeEcho:
         With `ef` in percent the walls of the pseudo-video move; without it stands still, as
         published.
         """
+        if method == "labels" and self.told != "labels":
+            raise InputError(
+                f"the method labels needs a network that was told of labels in training; this one "
+                f"was told of {self.told}. Choose the method free-echo."
+            )
         (still,), frames = self.fitting(labels), self.shape[1]
         sigma = contraction(frames, self.fps, heart_rate)
         maps = beating(still, 0.0 if ef is None else check_ef(ef), sigma, view)
@@ -191,11 +196,17 @@ def is_freeecho(path: str | Path) -> bool:
     )
 
 
-def planned(steps: int | None = None, start: int | None = None) -> SamplingPlan:
-    """The paper's plan with other steps, begun at `start`, by default at the paper's share."""
-    steps = steps or PAPER.steps
-    usual = round(PAPER.start_index / PAPER.steps * steps)
-    return replace(PAPER, steps=steps, start_index=usual if start is None else start)
+def planned(
+    steps: int | None = None, start: int | None = None, method: Method = "free-echo"
+) -> SamplingPlan:
+    """The paper's plan of a method with other steps, begun at `start`, by default at the paper's
+    share of them; the classifier-free baseline begins from noise."""
+    usual = GUIDED if choose(method, get_args(Method), "method") == "labels" else PAPER
+    steps = steps or usual.steps
+    first = round(usual.start_index / usual.steps * steps) if start is None else start
+    if method == "labels" and first:
+        raise InputError(f"the method labels begins from noise, at step 0; got start {first}.")
+    return replace(usual, steps=steps, start_index=first)
 
 
 def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> FreeEcho:
