@@ -101,6 +101,22 @@ def test_floors_of_a_report(real: Manifest, tmp_path: Path) -> None:
     assert "| grey_w1 | 0 |" in table
 
 
+def test_broken_videos_do_not_stop_the_floors(tmp_path: Path) -> None:
+    made = dataset(tmp_path / "made", 4)
+    for record in made.records[:3]:
+        (made.root / record.path).write_bytes(b"no video")
+    alone = replace(made, records=made.records[:3])
+
+    def measure(one: Manifest, other: Manifest) -> Report:
+        return Report("few", {"x": float(len(one.records))}, len(one.records))
+
+    space = cast(Any, Blocks())
+    found = floors(measure, made, space, tmp_path / "a")
+    assert found[AVAE].metrics["x"] == 1
+    found = floors(measure, alone, space, tmp_path / "b", most=2)
+    assert "none of the 2 videos drawn can be read" in found[AVAE].notes[0]
+
+
 def test_pairs_go_by_name_or_by_view_and_ef(real: Manifest, tmp_path: Path) -> None:
     made = dataset(tmp_path / "made", 5, prefix="S")
     for pair in pairs_of(made, real):

@@ -79,7 +79,10 @@ def floors(
     found = {REAL: _floor(REAL, lambda: measure(*halves(real, seed)))}
     if space is None or most < 1:
         return found
-    part = some(real, most, seed)
+    part = _readable(some(real, most, seed))
+    if not part.records:
+        unread = f"{AVAE}: none of the {most} videos drawn can be read; give more, or another seed."
+        return {**found, AVAE: Report(AVAE, {}, 0, notes=(unread,))}
     again = rebuilt(part, part.records, space, folder / "rebuilt", tell)
     report = _floor(AVAE, lambda: measure(again, part))
     paired = f"{AVAE}: {len(part.records)} real videos against themselves."
@@ -88,6 +91,19 @@ def floors(
         return found
     errors = {REAL: _errors(regressor, part), AVAE: _errors(regressor, again)}
     return {name: _with(found[name], errors[name]) for name in found}
+
+
+def _readable(real: Manifest) -> Manifest:
+    """The videos that can be read: one that is broken is told by the score, not by its floor."""
+
+    def reads(record: Record) -> bool:
+        try:
+            load_clip(real, record)
+        except InputError:
+            return False
+        return True
+
+    return replace(real, records=tuple(filter(reads, real.records)))
 
 
 @dataclass(frozen=True)

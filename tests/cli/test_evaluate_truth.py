@@ -24,6 +24,7 @@ def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert reports["obedience"].n == 4
     assert reports["counterfactual"].settings["motion_steps"] == 1
     assert reports["timing"].metrics["generated_without_rhythm"] == 1
+    assert "no rhythm is found in 4 of 4 generated videos" in reports["timing"].notes[1]
     assert len(reports["timing"].fingerprints["weights"]) == 16
 
 

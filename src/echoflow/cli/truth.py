@@ -50,11 +50,12 @@ def truth(
     from echoflow.pipeline import load, weights_folder
     from echoflow.truth import TruthPlan, examine
 
+    plan = TruthPlan(hearts, chosen, asked, seed=seed, quality=quality)
     pipeline = load(weights, device, model or (), setting)
     motion = pipeline.motion
     motion = replace(motion, steps=steps or motion.steps)
     motion = motion if guidance is None else replace(motion, scale=guidance)
-    plan = TruthPlan(hearts, chosen, asked, seed=seed, quality=quality, motion=motion)
+    plan = replace(plan, motion=motion)
     with bar("videos") as progress:
         found = examine(pipeline, plan, progress)
     prints = {"weights": fingerprint(weights_folder(weights))}

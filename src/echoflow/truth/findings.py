@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -113,12 +113,22 @@ class Findings:
         return metrics
 
     def _report(self, name: str, metrics: dict[str, float], part: slice) -> Report:
-        few = (
-            f"{self.plan.hearts} hearts: the intervals resample hearts and are too narrow for "
-            f"fewer than {FEW}.",
-        )
         n = int(self.asked[:, :, part].size)
-        return Report(name, metrics, n, self.settings, notes=few if len(self.asked) < FEW else ())
+        return Report(name, metrics, n, self.settings, notes=tuple(self._notes(part)))
+
+    def _notes(self, part: slice) -> Iterator[str]:
+        if len(self.asked) < FEW:
+            yield (
+                f"{self.plan.hearts} hearts: the intervals resample hearts and are too narrow for "
+                f"fewer than {FEW}."
+            )
+        rates = self.measured("generated", "rate")[:, :, part]
+        silent = int(np.isnan(rates).sum())
+        if silent:
+            yield (
+                f"no rhythm is found in {silent} of {rates.size} generated videos: they are left "
+                "out of timing, of the volume curve and of what is compared in phase."
+            )
 
 
 def examine(engine: Engine, plan: TruthPlan, tell: Tell = lambda done, total: None) -> Findings:
