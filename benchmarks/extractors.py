@@ -1,6 +1,6 @@
 """Feature networks: frames per second, and memory that does not grow with the number of videos.
 
-Usage: python benchmarks/extractors.py [--names ef,random,r2plus1d] [--videos 16] [--batch 4]
+Usage: python benchmarks/extractors.py [--names ef,random,r2plus1d] [--videos 4] [--batch 2]
                                        [--device cpu] [--folder WEIGHTS]
 
 Videos of 112 x 112 are made as they are asked for, so that what memory there is belongs to the
@@ -32,6 +32,7 @@ from echoflow.types import InputError
 
 NAMES = ("random", "ef", *TRUNKS, "inception", "i3d")
 SIDE = 112
+WARM = 3  # until the allocator has what it needs
 
 
 def opened(name: str, folder: str | None, device: str) -> tuple[FeatureExtractor, bool]:
@@ -52,10 +53,10 @@ def videos(count: int, frames: int) -> Iterator[np.ndarray]:
 
 
 def measured(name: str, count: int, args: argparse.Namespace) -> dict[str, object]:
-    """One network over `count` videos in this process, after a first batch that is not counted."""
+    """One network over `count` videos in this process, after `WARM` batches that are not timed."""
     network, filled = opened(name, args.folder, args.device)
     frames = 32 if name in ("ef", "echoprime") else 16
-    extracted(network, videos(args.batch, frames), batch=args.batch)
+    extracted(network, videos(WARM * args.batch, frames), batch=args.batch)
     start = time.perf_counter()
     found = extracted(network, videos(count, frames), batch=args.batch)
     seconds = time.perf_counter() - start
@@ -91,8 +92,8 @@ def row(name: str, count: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", default=",".join(NAMES))
-    parser.add_argument("--videos", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--videos", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder")
     parser.add_argument(
