@@ -153,9 +153,9 @@ def _obedience(found: Findings, report: Report) -> Section:
     return Section(
         "Does it beat as asked?",
         [
-            "EF is measured in two ways that share no network: from the cavity that a segmenter finds "
-            "in every frame (Simpson's disks; in the short axis a power of the area), and by a "
-            "regressor that sees the video. The last rows are the rulers' own errors on true "
+            "EF is measured in two ways that share no network: from the cavity that a segmenter "
+            "finds in every frame (Simpson's disks; in the short axis a power of the area), and by "
+            "a regressor that sees the video. The last rows are the rulers' own errors on true "
             "videos; a perfect model could not score better. MAE and bias in EF points.",
         ],
         pictures,
