@@ -9,8 +9,9 @@ import pytest
 
 from echoflow.cli import main
 from echoflow.data.video import write_video
+from echoflow.encoders import untrained
 from echoflow.types import InputError
-from echoflow.variety import RandomClasses, variety
+from echoflow.variety import FidelityClasses, RandomClasses, variety
 
 
 def folder(root: Path, n: int, spread: int) -> Path:
@@ -38,6 +39,18 @@ def test_too_few_videos(tmp_path: Path) -> None:
         variety(folder(tmp_path / "a", 3, 9), RandomClasses(), frames=9)
     with pytest.raises(InputError, match="splits of 50000 images are empty"):
         variety(tmp_path / "a", RandomClasses(), frames=4, nominal=50_000)
+
+
+@pytest.mark.slow
+def test_classes_are_those_of_the_file_without_their_bias() -> None:
+    network = FidelityClasses(untrained("inception-fidelity"))
+    video = np.random.default_rng(0).integers(0, 256, (2, 40, 40), np.uint8)
+    features = network.trunk(video[None]).astype(np.float64)
+    logits = features @ network.weight.double().numpy().T
+    found = network(video)
+    assert found.shape == (2, 1008)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_allclose(np.diff(np.log(found)), np.diff(logits), atol=1e-3)
 
 
 def test_command(

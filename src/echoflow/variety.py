@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.distances import Progress, fingerprint_of, used
+from echoflow.encoders import Trunk, trunk
 from echoflow.metrics.extractors import Scripted
 from echoflow.metrics.features import Identity, RandomFeatures
 from echoflow.metrics.inception import inception_score, probabilities
@@ -25,7 +26,7 @@ from echoflow.types import InputError, Split, choose
 
 Videos = NDArray[np.uint8]
 Values = NDArray[np.float64]
-NETWORKS = ("inception", "random")
+NETWORKS = ("inception", "inception-fidelity", "random")
 
 
 class Inception:
@@ -44,6 +45,18 @@ class Inception:
             return self.scripted.net(x, no_output_bias=True).double().cpu().numpy()
 
 
+class FidelityClasses:
+    """The same from the tensors of torch-fidelity's file."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        self.trunk, self.identity = trunk, trunk.identity
+        self.weight = trunk.net.get_submodule("fc").get_parameter("weight").detach().cpu()
+
+    def __call__(self, video: Videos) -> Values:
+        """uint8 (t, h, w) -> (t, 1008)."""
+        return probabilities(self.trunk(video[None]) @ self.weight.numpy().T)
+
+
 class RandomClasses:
     """Random features of single frames as logits: a test of the program."""
 
@@ -56,15 +69,20 @@ class RandomClasses:
         return probabilities(4.0 * self.features(video[:, None]))
 
 
-def classifier(name: str, folder: str | Path | None = None) -> Inception | RandomClasses:
+Classifier = Inception | FidelityClasses | RandomClasses
+
+
+def classifier(name: str, folder: str | Path | None = None) -> Classifier:
     """One of `NETWORKS`; `InputError` where its file is not on this machine."""
     choose(name, NETWORKS, "network")
+    if name == "inception-fidelity":
+        return FidelityClasses(trunk(name, folder))
     return Inception(folder) if name == "inception" else RandomClasses()
 
 
 def variety(
     dataset: str | Path,
-    network: Inception | RandomClasses,
+    network: Classifier,
     frames: int = 16,
     splits: int = 10,
     nominal: int | None = None,

@@ -43,7 +43,11 @@ def pairs(
 def inception(
     dataset: Annotated[Path, typer.Argument(help="Videos: a dataset or a folder.")],
     network: Annotated[
-        str, typer.Option(help="inception, as the papers; random only tests the program.")
+        str,
+        typer.Option(
+            help="inception, as the papers; inception-fidelity, from torch-fidelity's file; random "
+            "only tests the program."
+        ),
     ] = "inception",
     extractor_folder: Folder = None,
     frames: Annotated[int, typer.Option(min=1, help="First frames of each video.")] = 16,

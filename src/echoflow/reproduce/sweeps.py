@@ -35,7 +35,7 @@ KNOWS: Mapping[str, tuple[str, ...] | None] = {
 
 VIDEOS = 48
 METRICS = ("fid", "fvd16", "fd", "kid", "ef_r2", "ef_mae", "ef_slope", "flicker", "seconds")
-PAPER_NAMES = {"inception": "fid", "i3d": "fvd16", "ef": "fd"}
+PAPER_NAMES = {"inception": "fid", "inception-fidelity": "fid", "i3d": "fvd16", "ef": "fd"}
 """Extractor -> what a Frechet distance of its features is called."""
 TIMED = 5
 
