@@ -14,6 +14,7 @@ from echoflow.data.labels import (
     fan,
     in_free_echo,
     layout_of,
+    load_labels,
     planes,
     read_labels,
     resized,
@@ -98,6 +99,24 @@ def test_an_image_is_read_and_its_name_told(tmp_path: Path) -> None:
     Image.fromarray(cavity() * 7).save(path)
     with pytest.raises(InputError, match=r"mask\.png: the label map holds 7; the layout free-echo"):
         read_labels(path)
+
+
+def test_an_image_of_another_size_is_brought_to_that_of_a_model(tmp_path: Path) -> None:
+    path, cone = tmp_path / "mask.png", tmp_path / "cone.png"
+    Image.fromarray(cavity(256) * 255).save(path)
+    Image.fromarray(fan(64, 64).astype(np.uint8) * 255).save(cone)
+    with pytest.raises(
+        InputError, match=r"mask\.png has 256x256 pixels; this model needs 112x112;"
+    ):
+        load_labels(path, 112)
+    found = load_labels(path, 112, resize=True)
+    wanted = cavity(112) > 0
+    assert ((found == Label.CAVITY) & wanted).sum() > 0.97 * wanted.sum()
+    narrow = load_labels(path, 112, sector=cone, resize=True)
+    assert np.array_equal(narrow > 0, resized(fan(64, 64), 112, 112))
+    Image.fromarray(cavity(256)[:200] * 255).save(path)
+    with pytest.raises(InputError, match=r"has 200x256 pixels; .* so cut it to a square"):
+        load_labels(path, 112, resize=True)
 
 
 @pytest.mark.parametrize(
