@@ -17,7 +17,7 @@ from echoflow.data.clips import Source
 from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import signed, unsigned
 from echoflow.data.prepare import Window, load_clip
-from echoflow.lowres import log_snr, noised, resized
+from echoflow.lowres import LowRes, log_snr, noised, resized
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.process import EDM
@@ -109,11 +109,14 @@ class StageTask:
         loss = self.process.loss(net, x, noise, t, cond)
         return Loss(loss.mean(), {"still": float(still)} if self.options.still else {})
 
-    def seen(self, batch: Batch, rng: Draws, in_time: bool = True) -> tuple[Tensor, Condition]:
+    def seen(
+        self, batch: Batch, rng: Draws, in_time: bool = True, level: float | None = None
+    ) -> tuple[Tensor, Condition]:
         """Target and condition of this stage, from clips of the last one's size.
 
         Out of time nothing is resized along time either, so a first stage sees all frames. The
-        noise on the low-resolution twin has one level for the whole batch, as released.
+        noise on the low-resolution twin has one level for the whole batch, as released: drawn, or
+        the one that is given.
         """
         x, k, mode = batch.x, self.made, self.options.resize
         shape = (k.frames if in_time else x.shape[2], k.size, k.size)
@@ -123,7 +126,8 @@ class StageTask:
         frames, size = self.options.before
         small = resized(x, (frames if in_time else x.shape[2], size, size), mode)
         low = resized(small, shape, mode)
-        ratio = log_snr(torch.full((len(x),), rng.shared(), device=x.device))
+        t = rng.shared() if level is None else level
+        ratio = log_snr(torch.full((len(x),), t, device=x.device))
         noisy = noised(low, rng.normal(low), ratio)
         return target, replace(batch.cond, lowres=noisy, lowres_noise=ratio)
 
@@ -151,7 +155,7 @@ class StageTask:
         net, batch = averaged["net"], self.held_out[0]
         some = slice(min(SHOWN, len(batch.x)))
         few = Batch(batch.x[some], batch.cond.select(some), batch.uid[some])
-        x, cond, _ = self._held_out(net, few, 0)
+        x, cond, _ = self._held_out(net, few, 0, LowRes().level)
         device = x.device
         made = sample(net, self.process, cond, x.shape[1:], range(len(x)), PLAN, device=device)
         assert cond.frame is not None
@@ -163,12 +167,12 @@ class StageTask:
         return rearrange(pixels, "r n t h w -> (n r h) (t w)").numpy()
 
     def _held_out(
-        self, net: nn.Module, batch: Batch, number: int
+        self, net: nn.Module, batch: Batch, number: int, level: float | None = None
     ) -> tuple[Tensor, Condition, Draws]:
         device = next(net.parameters()).device
         rng = Draws(0, number, range(len(batch.x)), len(batch.x))
         there = Batch(batch.x.to(device), batch.cond.to(device), batch.uid)
-        return *self.seen(there, rng), rng
+        return *self.seen(there, rng, level=level), rng
 
 
 def cropped(
