@@ -92,6 +92,11 @@ def _short(value: float, digits: int = 1) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else "-"
 
 
+def _three(value: float) -> str:
+    """With three digits; a dash for what is not known."""
+    return f"{value:.3g}" if np.isfinite(value) else "-"
+
+
 def _side_by_side(found: Findings) -> Section:
     views = list(dict.fromkeys(shown.view for shown in found.shown))
     return Section(
@@ -195,7 +200,7 @@ def _curves(found: Findings) -> Section:
 
 def _ladder(report: Report) -> Section:
     rows = [
-        [word, *(cell(report, f"{rung}_{name}") for name in COLUMNS)]
+        [word, *(_three(report.metrics.get(f"{rung}_{name}", np.nan)) for name in COLUMNS)]
         for rung, word in ANSWERS.items()
     ]
     return Section(
@@ -207,7 +212,8 @@ def _ladder(report: Report) -> Section:
             "patient from another one.",
             "In phase, each true frame meets the frame of the same phase of the beat. Errors of EF "
             "in points against what was asked, of the rate against the patient's. Identity is the "
-            "correlation of re-identification features with the patient's own frame.",
+            "correlation of re-identification features with the patient's own frame. Intervals "
+            "are below, with every number.",
         ],
         table=Table(["answer", *COLUMNS.values()], rows),
     )
