@@ -76,9 +76,12 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
 def _subject(job: Job) -> Subject:
     """The video model of the weights: a frame to a latent, animated, decoded."""
     engine = job.engine
+    view = job.views[0] if len(job.views) == 1 else None  # a calibration has a curve for each
 
     def animate(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
-        return engine.decode(engine.animate(engine.encode(stills), ef, seeds)).cpu()
+        views = None if view is None else [view] * len(seeds)
+        z = engine.animate(engine.encode(stills), ef, seeds, views=views)
+        return engine.decode(z).cpu()
 
     return Subject(animate, Window(engine.frames, engine.fps, short="black"), engine.fps)
 
