@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from echoflow.condition import Condition
 from echoflow.data.clips import Source
 from echoflow.data.feed import known_masks
-from echoflow.data.labels import in_free_echo, planes, resized, sector_of
+from echoflow.data.labels import Layout, in_free_echo, planes, resized, sector_of
 from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import signed, unsigned
 from echoflow.data.prepare import Window, load_clip
@@ -109,9 +109,9 @@ def _drawn(
     return video, _five(masks[0].astype(np.uint8), "cavity", video), record.uid
 
 
-def _five(labels: np.ndarray, layout: str, video: np.ndarray) -> np.ndarray:
+def _five(labels: np.ndarray, layout: Layout, video: np.ndarray) -> np.ndarray:
     sector = sector_of(video) | (labels > 0)  # what was drawn was seen
-    return in_free_echo(labels, "camus" if layout == "camus" else "cavity", sector)
+    return in_free_echo(labels, layout, sector)
 
 
 class LabelTask:
