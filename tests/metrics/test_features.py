@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from echoflow.data.pixels import to_float
 from echoflow.judges import EFFeatures
 from echoflow.metrics.features import RandomFeatures, extracted
 from echoflow.metrics.frechet import Statistics
@@ -71,9 +72,7 @@ def test_ef_features_are_what_the_last_layers_read() -> None:
     found = extractor(x)
     assert found.shape == (3, 40)
     answer = 55.0 + 15.0 * net.fc(torch.from_numpy(found))[:, 0]
-    torch.testing.assert_close(
-        answer, net(torch.from_numpy(x).float() / 127.5 - 1), atol=1e-3, rtol=0
-    )
+    torch.testing.assert_close(answer, net(to_float(torch.from_numpy(x))), atol=1e-3, rtol=0)
     assert "trained on noise" in extractor.identity.caveat
     longer = extractor(np.concatenate([x, x], axis=1))  # windows at 0, 2 and 4; equal at the ends
     assert longer.shape == (3, 40)
