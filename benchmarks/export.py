@@ -75,7 +75,13 @@ class Shelf:
         return z
 
     def animate(
-        self, frame: Tensor, ef: Tensor, seeds: Sequence[int], plan: SamplingPlan | None = None
+        self,
+        frame: Tensor,
+        ef: Tensor,
+        seeds: Sequence[int],
+        plan: SamplingPlan | None = None,
+        *,
+        views: Sequence[View] | None = None,
     ) -> Tensor:
         with self.log.open("a") as log:
             log.write("." * len(seeds))
