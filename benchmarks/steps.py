@@ -39,7 +39,9 @@ def measure(
     seconds, decoding, measured = [], [], []
     for item, heart in zip(items, hearts, strict=True):
         start = time.perf_counter()
-        z = pipeline.animate(heart.z[None], torch.tensor([item.ef]), [item.seed], sampling)
+        z = pipeline.animate(
+            heart.z[None], torch.tensor([item.ef]), [item.seed], sampling, views=[item.view]
+        )
         middle = time.perf_counter()
         video = pipeline.decode(z)
         seconds.append(time.perf_counter() - start)

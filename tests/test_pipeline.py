@@ -107,8 +107,8 @@ def test_the_ef_and_the_seed_change_the_video(pipeline: Pipeline) -> None:
     assert not torch.equal(pipeline.animate(z, torch.tensor([50.0]), [4]), base)
 
 
-def test_a_calibration_belongs_to_its_plan(bundle: Path, tmp_path: Path) -> None:
-    """The network is told what comes out as asked; by another plan it is told what was asked."""
+def test_a_calibration_belongs_to_its_guidance(bundle: Path, tmp_path: Path) -> None:
+    """The network is told what comes out as asked; with other guidance, what was asked."""
     folder = tmp_path / "b"
     shutil.copytree(bundle, folder)
     plain = load(folder)
@@ -121,8 +121,10 @@ def test_a_calibration_belongs_to_its_plan(bundle: Path, tmp_path: Path) -> None
     assert torch.equal(tuned.animate(z, ef, [1]), plain.animate(z, ef, [1]))
     told = plain.animate(z, torch.tensor([20.0]), [1])
     assert torch.equal(tuned.animate(z, ef, [1], views=[View.A4C]), told)
-    other = dataclasses.replace(plain.motion, steps=2)
-    low = torch.tensor([30.0])
+    fewer = dataclasses.replace(plain.motion, steps=2)  # the same guidance
+    told = plain.animate(z, torch.tensor([20.0]), [1], fewer)
+    assert torch.equal(tuned.animate(z, ef, [1], fewer, views=[View.A4C]), told)
+    other, low = dataclasses.replace(plain.motion, scale=1.5), torch.tensor([30.0])
     assert torch.equal(tuned.animate(z, low, [1], other), plain.animate(z, low, [1], other))
 
 

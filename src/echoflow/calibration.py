@@ -42,7 +42,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class EFCalibration:
-    """Curves by the name of a view, and `all`; they belong to one network and one sampling plan."""
+    """Curves by the name of a view, and `all`; they belong to one network and its guidance."""
 
     curves: Mapping[str, Curve]
 

@@ -86,7 +86,8 @@ class Pipeline:
     """EchoFlow end to end. `anatomy` and `motion` are the sampling plans it was tuned for.
 
     Published weights may come without an image model; then it only animates what it is given.
-    `calibration` belongs to `motion`: other plans give the network the EF as it was asked for.
+    `calibration` belongs to the guidance of `motion`: with any other the network is told the EF
+    that was asked for.
     """
 
     image: Generator | None
@@ -139,7 +140,7 @@ class Pipeline:
         """
         plan = plan or self.motion
         cond = Condition(ef=ef.float(), frame=frame).checked()
-        if self.calibration is not None and plan == self.motion:
+        if self.calibration is not None and plan.guides_like(self.motion):
             cond = replace(cond, ef=self.calibration.told(ef.float(), views))
         return self.video.sample(cond, seeds, plan, frames=frames)
 

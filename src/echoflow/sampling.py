@@ -196,6 +196,11 @@ class SamplingPlan:
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise InputError(f"threshold must be a quantile in (0, 1]; got {self.threshold}.")
 
+    def guides_like(self, other: SamplingPlan) -> bool:
+        """Whether both lead away from the same thing, equally far."""
+        own = (self.scale, self.negative, self.negative_ef)
+        return own == (other.scale, other.negative, other.negative_ef)
+
     def tuned(
         self, steps: int | None = None, scale: float | None = None, solver: str | None = None
     ) -> SamplingPlan:

@@ -24,8 +24,8 @@ def calibrate(
     """Measure which EF to tell the video model so that the one asked for comes out.
 
     Makes hearts with the weights, measures them with their EF regressor, and keeps a curve per view
-    in the card beside the weights. `synthesise` and `animate` use it whenever they sample as the
-    card says; with --steps or --guidance of your own the model is told what you asked for.
+    in the card beside the weights. `synthesise` and `animate` use it; with a
+    --guidance of your own the model is told what you asked for.
     """
     check_device(device)
     from echoflow.synthesis.calibrate import calibrate_weights

@@ -132,8 +132,8 @@ def _plans(card: Mapping[str, Any]) -> str:
         return f"{plan['steps']} {plan['solver']} steps, guidance {plan['scale']:g}"
 
     calibrated = (
-        " With this plan the EF that the network is told is calibrated, so that the one asked for "
-        "comes out by the regressor of this release."
+        " With this guidance the EF that the network is told is calibrated, so that the one asked "
+        "for comes out by the regressor of this release."
         if card.get("calibration")
         else ""
     )
