@@ -45,7 +45,10 @@ class Latents:
             row for row in shardfile.read_index(folder) if split in (None, row.record.split)
         )
         if not rows:
-            raise InputError(f"{folder} has no latents of split {split}; encode that split.")
+            raise InputError(
+                f"{folder} has no latents of split {split}; encode that split, or all videos with "
+                "--splits shuffled if they came without splits."
+            )
         return cls(
             tuple(row.record for row in rows), shardfile.statistics(card, folder), folder, rows
         )

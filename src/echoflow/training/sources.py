@@ -56,7 +56,10 @@ def videos(recipe: Recipe, split: Split, source: Make, few: bool = False) -> Sou
         if records:
             parts.append(source(manifest, records))
     if not parts:
-        raise InputError(f"{data} has no videos of split {split}; give a dataset that has some.")
+        raise InputError(
+            f"{data} has no videos of split {split}; give a dataset that has some, or set "
+            "splits=shuffled for one that came without splits."
+        )
     return joined(parts)
 
 
