@@ -111,9 +111,13 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
 
     with bars() as tell:
         bundle = train_nano(out, settings=settings, tell=tell)
+        left = ""
         if load(bundle).calibration is None:
-            calibrate_weights(bundle, progress=lambda done, n: tell("calibrate", done, n))
-    typer.echo(f"nano is trained; the bundle is in {bundle}")
+            try:
+                calibrate_weights(bundle, progress=lambda done, n: tell("calibrate", done, n))
+            except InputError as error:  # too short a training; the bundle works without
+                left = f"; it is not calibrated: {error}"
+    typer.echo(f"nano is trained; the bundle is in {bundle}{left}")
 
 
 def _annotated(name: str, recipe: Recipe, config: Path | None) -> str:
