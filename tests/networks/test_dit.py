@@ -1,5 +1,8 @@
 """Contracts of the flow transformers: shapes, nulls, what they depend on, what they refuse."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +11,16 @@ from torch import nn
 from echoflow.condition import Condition, over
 from echoflow.networks import zoo
 from echoflow.networks.dit import FMiT, FMiTConfig, FMvT, FMvTConfig, velocity
+from echoflow.networks.inference import for_inference
 from echoflow.networks.layers import attend, rotary_angles, rotate
+from echoflow.process import bound
 from echoflow.types import InputError
 
 VIDEO = FMvTConfig(channels=2, size=8, frames=4, patch=(2, 4, 4), width=16, depth=2, heads=2)
 IMAGE = FMiTConfig(channels=2, size=8, patch=4, width=16, depth=2, heads=2)
 
 
-def awake(net: nn.Module) -> nn.Module:
+def awake(net: nn.Module) -> Any:
     """The network with its zero-initialised layers made random, so that inputs matter."""
     torch.manual_seed(0)
     for p in net.parameters():
@@ -131,3 +136,44 @@ def test_every_name_builds(name: str) -> None:
     with torch.device("meta"):
         net = zoo.build(name)
     assert sum(p.numel() for p in net.parameters()) > 1e6
+
+
+def image_inputs() -> tuple[torch.Tensor, torch.Tensor, Condition]:
+    torch.manual_seed(1)
+    x = torch.randn(3, 2, 8, 8)
+    mask = torch.rand(3, 1, 8, 8).round()
+    return x, torch.tensor([0.1, 0.5, 0.9]), Condition(view=torch.tensor([0, 2, -1]), mask=mask)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_prepared_networks_equal_plain_calls(kind: str, preconditioned: bool) -> None:
+    """At prepared times, at others, with times that differ, and without any condition."""
+    if kind == "video":
+        net = awake(FMvT(replace(VIDEO, preconditioned=preconditioned)))
+        x, mixed, cond = video_inputs()
+    else:
+        net = awake(FMiT(replace(IMAGE, preconditioned=preconditioned)))
+        x, mixed, cond = image_inputs()
+    field = net.prepare(cond, torch.linspace(1, 0, 6, dtype=torch.float64))
+    free = net.prepare(Condition(), [0.5])
+    assert len(field.steps) == 6
+    with torch.no_grad():
+        for t in (torch.full((3,), 0.8), torch.full((3,), 0.77), mixed):
+            torch.testing.assert_close(field(x, t), net(x, t, cond), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(free(x, t), net(x, t, Condition()), atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="2 samples need 2 conditions; got 3"):
+        field(x[:2], mixed[:2])
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_prepared_networks_in_half_precision(kind: str) -> None:
+    net = awake(FMvT(VIDEO) if kind == "video" else FMiT(IMAGE))
+    x, _, cond = video_inputs() if kind == "video" else image_inputs()
+    t, half = torch.full((3,), 0.5), for_inference(net, "bf16")
+    with torch.no_grad():
+        found = bound(half, cond, t[:1])(x, t)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, half(x, t, cond), atol=1e-2, rtol=1e-2)
+        wanted = net(x, t, cond)
+    assert (found - wanted).square().mean().sqrt() < 0.05 * wanted.std()

@@ -1,11 +1,13 @@
 """The flow-matching transformers: FMiT makes anatomies, FMvT animates one (EchoFlow section 3).
 
-Both read their condition by name and predict the velocity `v = noise - x0` of a rectified flow.
+Both read their condition by name and predict the velocity `v = noise - x0` of a rectified flow. A
+call is the three parts of `prepared.Stepwise`, of which samplers do two once per video.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -24,6 +26,7 @@ from echoflow.networks.layers import (
     rotary_plane,
     sinusoid,
 )
+from echoflow.networks.prepared import Modulation, Stepwise, Still
 from echoflow.types import InputError
 
 PLACE = 32  # sinusoid features per axis of a token's place
@@ -69,8 +72,9 @@ class ImageBlock(nn.Module):
         self.mlp = GatedMLP(width, mlp_ratio)
         self.ada = zeroed(nn.Linear(width, 6 * width))
 
-    def forward(self, x: Tensor, c: Tensor, angles: Tensor) -> Tensor:
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.ada(c).chunk(6, dim=-1)
+    def forward(self, x: Tensor, ada: Tensor, angles: Tensor) -> Tensor:
+        """x (b, s, d) and its modulation (b, 6, d)."""
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ada.unbind(1)
         x = gated(x, gate, self.attn(modulate(x, shift, scale), angles))
         return gated(x, gate_mlp, self.mlp(modulate(x, shift_mlp, scale_mlp)))
 
@@ -78,7 +82,7 @@ class ImageBlock(nn.Module):
 class VideoBlock(nn.Module):
     """Attention within each frame, then along time at each position, then the MLP.
 
-    Every branch has its own adaLN norm and gate, and the EF enters all of them through `c`.
+    Every branch has its own adaLN norm and gate, and the EF enters all of them.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
@@ -88,15 +92,14 @@ class VideoBlock(nn.Module):
         self.mlp = GatedMLP(width, mlp_ratio)
         self.ada = zeroed(nn.Linear(width, 9 * width))
 
-    def forward(self, x: Tensor, c: Tensor, space: Tensor, time: Tensor) -> Tensor:
-        """x (b, t, s, d) and the condition c (b, d)."""
-        b = len(x)
-        ada = self.ada(c).chunk(9, dim=-1)
-        y = rearrange(modulate(x, ada[0], ada[1]), "b t s d -> (b t) s d")
-        x = gated(x, ada[2], rearrange(self.attn(y, space), "(b t) s d -> b t s d", b=b))
-        y = rearrange(modulate(x, ada[3], ada[4]), "b t s d -> (b s) t d")
-        x = gated(x, ada[5], rearrange(self.attn_temp(y, time), "(b s) t d -> b t s d", b=b))
-        return gated(x, ada[8], self.mlp(modulate(x, ada[6], ada[7])))
+    def forward(self, x: Tensor, ada: Tensor, space: Tensor, time: Tensor) -> Tensor:
+        """x (b, t, s, d) and its modulation (b, 9, d)."""
+        b, m = len(x), ada.unbind(1)
+        y = rearrange(modulate(x, m[0], m[1]), "b t s d -> (b t) s d")
+        x = gated(x, m[2], rearrange(self.attn(y, space), "(b t) s d -> b t s d", b=b))
+        y = rearrange(modulate(x, m[3], m[4]), "b t s d -> (b s) t d")
+        x = gated(x, m[5], rearrange(self.attn_temp(y, time), "(b s) t d -> b t s d", b=b))
+        return gated(x, m[8], self.mlp(modulate(x, m[6], m[7])))
 
 
 class Head(nn.Module):
@@ -107,12 +110,15 @@ class Head(nn.Module):
         self.ada = zeroed(nn.Linear(width, 2 * width))
         self.linear = zeroed(nn.Linear(width, out))
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        return self.linear(modulate(x, *self.ada(c).chunk(2, dim=-1)))
+    def forward(self, x: Tensor, ada: Tensor) -> Tensor:
+        return self.linear(modulate(x, *ada.unbind(1)))
 
 
-class FMiT(nn.Module):
-    """Image flow-matching transformer: noisy latent + mask + view -> velocity."""
+class FMiT(Stepwise):
+    """Image flow-matching transformer: noisy latent + mask + view -> velocity.
+
+    x (b, c, h, w), t (b,), cond.mask (b, k, h, w), cond.view (b,) -> v (b, c, h, w).
+    """
 
     def __init__(self, config: FMiTConfig) -> None:
         super().__init__()
@@ -127,29 +133,49 @@ class FMiT(nn.Module):
         )
         self.head = Head(config.width, config.channels * cells)
 
-    def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """x (b, c, h, w), t (b,), cond.mask (b, k, h, w), cond.view (b,) -> v (b, c, h, w)."""
+    def still(self, cond: Condition) -> Still:
+        """The embedded mask, with the places of the tokens, and the embedded view."""
+        k, weight = self.config, self.embed.weight
+        shape = (k.mask_channels, k.size, k.size)
+        mask = given(cond.mask, weight, shape)
+        none = torch.full((1,), -1, device=weight.device)
+        view = none if cond.view is None else cond.view.to(weight.device)
+        own = weight[:, k.channels * k.patch**2 :]
+        side = k.size // k.patch
+        place = self.place(places(1, side, side, weight.device)[0].to(weight.dtype))
+        embedded = nn.functional.linear(self._tokens(mask), own, self.embed.bias)
+        return Still(len(cond), embedded + place, embedding=self.view(view))
+
+    def modulation(self, t: Tensor, still: Still) -> Modulation:
+        """One row for each of t (n,), n a multiple of the conditions: times outside, b inside."""
+        return modulation(self, t, still)
+
+    def velocity(self, x: Tensor, ada: Modulation, still: Still) -> Tensor:
+        """v (b, c, h, w) of x, like it."""
         k = self.config
         expect(x, (k.channels, k.size, k.size), "latent image")
-        mask = absent(cond.mask, x, (k.mask_channels, k.size, k.size))
-        view = torch.full(x.shape[:1], -1, device=x.device) if cond.view is None else cond.view
-        tokens = rearrange(
-            torch.cat([x, mask], dim=1), "b c (h p) (w q) -> b (h w) (c p q)", p=k.patch, q=k.patch
-        )
         side = k.size // k.patch
         angles = rotary_plane(side, side, k.width // k.heads, x.device)
-        c = nn.functional.silu(self.time(t) + self.view(view))
-        y = self.embed(tokens)
-        y = y + self.place(places(1, side, side, x.device)[0].to(y.dtype))
-        for block in self.blocks:
-            y = block(y, c, angles)
+        own = self.embed.weight[:, : k.channels * k.patch**2]
+        y = nn.functional.linear(self._tokens(x), own) + still.places
+        for i, block in enumerate(self.blocks):
+            y = block(y, ada.blocks[:, i], angles)
         shape = {"h": side, "p": k.patch, "q": k.patch}
-        out = rearrange(self.head(y, c), "b (h w) (c p q) -> b c (h p) (w q)", **shape)
-        return velocity(out, x, t) if k.preconditioned else out
+        out = rearrange(self.head(y, ada.head), "b (h w) (c p q) -> b c (h p) (w q)", **shape)
+        return velocity(out, x, ada.t) if k.preconditioned else out
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """The patches of (b, c, h, w) as (b, s, cells)."""
+        p = self.config.patch
+        return rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)
 
 
-class FMvT(nn.Module):
-    """Video flow-matching transformer: noisy latent clip + anatomy frame + EF -> velocity."""
+class FMvT(Stepwise):
+    """Video flow-matching transformer: noisy latent clip + anatomy frame + EF -> velocity.
+
+    x (b, c, t, h, w), t (b,), cond.frame (b, c, h, w), cond.ef (b,) percent -> v like x. The number
+    of frames is free as long as it is a multiple of the temporal patch.
+    """
 
     def __init__(self, config: FMvTConfig) -> None:
         super().__init__()
@@ -165,33 +191,41 @@ class FMvT(nn.Module):
         )
         self.head = Head(config.width, config.channels * pt * ph * pw)
 
-    def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """x (b, c, t, h, w), t (b,), cond.frame (b, c, h, w), cond.ef (b,) percent -> v like x.
+    def still(self, cond: Condition) -> Still:
+        """The embedded anatomy and the embedded EF."""
+        k, weight = self.config, self.embed_frame.weight
+        frame = given(cond.frame, weight, (k.channels, k.size, k.size))
+        none = torch.full((1,), torch.nan, device=weight.device)
+        ef = none if cond.ef is None else cond.ef.to(weight.device)
+        _, p, q = k.patch
+        anatomy = rearrange(frame, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=q)
+        embedded = self.embed_frame(anatomy)[:, None]
+        return Still(len(cond), embedded, embedding=self.ef(ef), frame=frame)
 
-        The number of frames is free as long as it is a multiple of the temporal patch.
-        """
+    def modulation(self, t: Tensor, still: Still) -> Modulation:
+        """One row for each of t (n,), n a multiple of the conditions: times outside, b inside."""
+        return modulation(self, t, still)
+
+    def velocity(self, x: Tensor, ada: Modulation, still: Still) -> Tensor:
+        """v of x (b, c, t, h, w), like it."""
         k = self.config
         pt, ph, pw = k.patch
         if x.shape[2] % pt:
             raise InputError(f"frames must be a multiple of {pt}; got {x.shape[2]}.")
         expect(x, (k.channels, x.shape[2], k.size, k.size), "latent video")
-        frame = absent(cond.frame, x, (k.channels, k.size, k.size))
-        ef = torch.full(x.shape[:1], torch.nan, device=x.device) if cond.ef is None else cond.ef
         rows, columns, steps = k.size // ph, k.size // pw, x.shape[2] // pt
         y = self.embed(
             rearrange(x, "b c (t o) (h p) (w q) -> b t (h w) (c o p q)", o=pt, p=ph, q=pw)
         )
-        anatomy = rearrange(frame, "b c (h p) (w q) -> b (h w) (c p q)", p=ph, q=pw)
-        y = y + self.embed_frame(anatomy)[:, None]
+        y = y + still.places
         y = y + self.place(places(steps, rows, columns, x.device).to(y.dtype))
         head = k.width // k.heads
         space = rotary_plane(rows, columns, head, x.device)
         time = rotary_angles(torch.arange(steps, device=x.device), head)
-        c = nn.functional.silu(self.time(t) + self.ef(ef))
-        for block in self.blocks:
-            y = block(y, c, space, time)
+        for i, block in enumerate(self.blocks):
+            y = block(y, ada.blocks[:, i], space, time)
         out = rearrange(
-            self.head(y, c),
+            self.head(y, ada.head),
             "b t (h w) (c o p q) -> b c (t o) (h p) (w q)",
             h=rows,
             o=pt,
@@ -200,7 +234,21 @@ class FMvT(nn.Module):
         )
         if not k.preconditioned:
             return out
-        return velocity(out + over(t, x) * frame[:, :, None], x, t)
+        assert still.frame is not None
+        frame = still.frame.to(x.dtype)[:, :, None]
+        return velocity(out + over(ada.t, x) * frame, x, ada.t)
+
+
+def modulation(net: FMiT | FMvT, t: Tensor, still: Still) -> Modulation:
+    """The adaLN rows of every block and of the head, for each of t (n,)."""
+    assert still.embedding is not None
+    told = still.embedding.repeat(max(1, len(t) // still.rows), 1)
+    c = nn.functional.silu(net.time(t) + told)
+    blocks: Any = net.blocks
+    rows = [block.ada(c) for block in blocks]
+    width = (-1, net.config.width)
+    stacked = torch.stack(rows, 1).unflatten(-1, width)
+    return Modulation(t, stacked, net.head.ada(c).unflatten(-1, width))
 
 
 def places(steps: int, rows: int, columns: int, device: torch.device) -> Tensor:
@@ -237,12 +285,12 @@ def zeroed(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def absent(field: Tensor | None, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A conditioning map in x's dtype; zeros, its null, where the field is not given."""
+def given(field: Tensor | None, weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A conditioning map like the weights; zeros, its null, where the field is not given."""
     if field is None:
-        return x.new_zeros((x.shape[0], *shape))
+        return weight.new_zeros((1, *shape))
     expect(field, shape, "condition")
-    return field.to(x.dtype)
+    return field.to(weight)
 
 
 def expect(x: Tensor, shape: tuple[int, ...], what: str) -> None:

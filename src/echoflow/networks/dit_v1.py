@@ -4,14 +4,13 @@ Style `v1` keeps what the published weights were trained with, quirks included: 
 sinusoid unscaled, the video network merges attention heads out of order, its temporal attention
 sees the raw residual and shares the gate of the spatial one. `dit` has the style for new training.
 
-A call is three parts: `still`, what the condition contributes to every step; `modulation`, what
-the time contributes; `velocity`, the rest. `prepare` does the first two for a whole video at once.
+A call is the three parts of `prepared.Stepwise`, of which samplers do two once per video.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ from echoflow.networks.layers_v1 import (
     sincos_plane,
     unpatched,
 )
-from echoflow.networks.prepared import Modulation, Prepared, Still
+from echoflow.networks.prepared import Modulation, Stepwise, Still
 from echoflow.types import InputError
 
 NULL_EF = -1.0  # the token of an absent EF; a known EF is a fraction
@@ -85,8 +84,11 @@ class FMvTv1Config:
             raise InputError(f"tokens must be at least 1 wide; got {self.token_width}.")
 
 
-class FMiTv1(nn.Module):
-    """Image transformer: noisy latent + mask + view -> velocity."""
+class FMiTv1(Stepwise):
+    """Image transformer: noisy latent + mask + view -> velocity.
+
+    x (b, c, h, w), t (b,), cond.mask (b, 1, h, w), cond.view (b,) -> v (b, c, h, w).
+    """
 
     def __init__(self, config: FMiTv1Config) -> None:
         super().__init__()
@@ -103,15 +105,6 @@ class FMiTv1(nn.Module):
         self.register_buffer("place", sincos_plane(side, side, k.width).float(), persistent=False)
         for layer in [*(block.ada for block in self.blocks), self.ada, self.head]:
             zeroed(layer)
-
-    def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """x (b, c, h, w), t (b,), cond.mask (b, 1, h, w), cond.view (b,) -> v (b, c, h, w)."""
-        still = self.still(cond)
-        return self.velocity(x, self.modulation(t, still), still)
-
-    def prepare(self, cond: Condition, times: Sequence[float] | Tensor = ()) -> Prepared:
-        """The field under one condition; what `times` need is computed at once."""
-        return Prepared.of(self, self.still(cond), times)
 
     def still(self, cond: Condition) -> Still:
         """The embedded mask, with the places of the tokens, and the row of each view."""
@@ -137,13 +130,12 @@ class FMiTv1(nn.Module):
         embedded = [block.embedding(t, view) for block in self.blocks]
         rows = [block.ada(c) for block, c in zip(self.blocks, embedded, strict=True)]
         blocks = torch.stack(rows, 1).unflatten(-1, (6, -1))
-        return Modulation(blocks, self.ada(embedded[0]).unflatten(-1, (2, -1)))
+        return Modulation(t, blocks, self.ada(embedded[0]).unflatten(-1, (2, -1)))
 
     def velocity(self, x: Tensor, ada: Modulation, still: Still) -> Tensor:
         """v (b, c, h, w) of x, like it."""
         k = self.config
         expect(x, (k.channels, k.size, k.size), "latent image")
-        still.check(x)
         y = embedded(x[:, :, None], self.patch, self.embed.weight[:, : k.channels]) + still.places
         for i, block in enumerate(self.blocks):
             y = block(y, ada.blocks[:, i])
@@ -152,8 +144,11 @@ class FMiTv1(nn.Module):
         return unpatched(y, self.patch, k.size // k.patch)[:, :, 0].to(x.dtype)
 
 
-class FMvTv1(nn.Module):
-    """Video transformer: noisy latent video + anatomy + EF -> velocity."""
+class FMvTv1(Stepwise):
+    """Video transformer: noisy latent video + anatomy + EF -> velocity.
+
+    x (b, c, t, h, w), t (b,), cond.frame (b, c, h, w), cond.ef (b,) percent -> v like x.
+    """
 
     def __init__(self, config: FMvTv1Config) -> None:
         super().__init__()
@@ -176,15 +171,6 @@ class FMvTv1(nn.Module):
         self.register_buffer("place_time", frames.float()[None])
         self.register_buffer("token_null", torch.randn(k.tokens, k.token_width))  # never read
         _initialise(self)
-
-    def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """x (b, c, t, h, w), t (b,), cond.frame (b, c, h, w), cond.ef (b,) percent -> v like x."""
-        still = self.still(cond)
-        return self.velocity(x, self.modulation(t, still), still)
-
-    def prepare(self, cond: Condition, times: Sequence[float] | Tensor = ()) -> Prepared:
-        """The field under one condition; what `times` need is computed at once."""
-        return Prepared.of(self, self.still(cond), times)
 
     def still(self, cond: Condition) -> Still:
         """The anatomy on every frame, the EF as the single token."""
@@ -220,7 +206,7 @@ class FMvTv1(nn.Module):
         c = self.time(t)
         rows = self.ada(F.silu(c)).unflatten(-1, (6, -1))[:, None]
         blocks = rows + torch.stack([block.table for block in self.blocks])
-        return Modulation(blocks, c[:, None] + self.table)
+        return Modulation(t, blocks, c[:, None] + self.table)
 
     def velocity(self, x: Tensor, ada: Modulation, still: Still) -> Tensor:
         """v of x (b, c, t, h, w), like it; of all frames, or in training of one token of time."""
@@ -229,7 +215,6 @@ class FMvTv1(nn.Module):
         if frames not in (k.frames, k.patch[0]):
             raise InputError(f"this model is for videos of {k.frames} frames; got {frames}.")
         expect(x, (k.channels, frames, *k.size), "latent video")
-        still.check(x)
         y = embedded(x, k.patch, self.embed.weight[:, : k.channels]) + still.places
         time = self.place_time[:, : y.shape[1], None]
         for i, block in enumerate(self.blocks):

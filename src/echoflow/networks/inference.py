@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from echoflow.condition import Condition
 from echoflow.networks.dit_v1 import FMiTv1, FMvTv1
 from echoflow.networks.packed import packed
+from echoflow.process import Field, bound
 from echoflow.types import INFERENCE, Inference, choose
 
 
@@ -21,7 +22,8 @@ def for_inference(net: nn.Module, inference: Inference) -> nn.Module:
             return packed(net, torch.bfloat16)
         return Autocast(net)
     if inference == "compiled":
-        net.compile()
+        for part in getattr(net, "blocks", [net]):  # alike, so compiled once for all
+            part.compile()
     return net
 
 
@@ -36,6 +38,18 @@ class Autocast(nn.Module):
     def forward(self, x: Tensor, t: Tensor, cond: Condition) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.net(x, t, cond).float()
+
+    def prepare(self, cond: Condition, times: Tensor) -> Field:
+        """What the network prepares, if it does."""
+        kind = device_of(self.net).type
+        with torch.autocast(kind, torch.bfloat16):
+            field = bound(self.net, cond, times)
+
+        def half(x: Tensor, t: Tensor) -> Tensor:
+            with torch.autocast(kind, torch.bfloat16):
+                return field(x, t).float()
+
+        return half
 
 
 def device_of(net: nn.Module) -> torch.device:

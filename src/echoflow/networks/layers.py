@@ -140,12 +140,12 @@ class GatedMLP(nn.Module):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """adaLN: `x` (b, ..., d) normalised, then scaled and shifted per sample by (b, d)."""
+    """adaLN: `x` (b, ..., d) normalised, then scaled and shifted per sample by (b or 1, d)."""
     y = F.rms_norm(x, x.shape[-1:], eps=1e-6)
-    shape = (x.shape[0],) + (1,) * (x.ndim - 2) + (x.shape[-1],)
+    shape = (-1,) + (1,) * (x.ndim - 2) + (x.shape[-1],)
     return y * (1.0 + scale.view(shape)) + shift.view(shape)
 
 
 def gated(x: Tensor, gate: Tensor, branch: Tensor) -> Tensor:
-    """Residual addition `x + gate * branch`, gate per sample (b, d)."""
-    return x + gate.view((x.shape[0],) + (1,) * (x.ndim - 2) + (x.shape[-1],)) * branch
+    """Residual addition `x + gate * branch`, gate per sample (b or 1, d)."""
+    return x + gate.view((-1,) + (1,) * (x.ndim - 2) + (x.shape[-1],)) * branch
