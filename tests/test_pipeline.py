@@ -19,7 +19,7 @@ from echoflow.networks.dit import FMiTConfig, FMvTConfig
 from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.pipeline import Pipeline, load
 from echoflow.privacy import Gallery, PrivacyFilter
-from echoflow.sampling import SamplingPlan
+from echoflow.sampling import Churn, SamplingPlan
 from echoflow.types import InputError, View
 
 TINY = {
@@ -126,6 +126,18 @@ def test_a_calibration_belongs_to_its_guidance(bundle: Path, tmp_path: Path) -> 
     assert torch.equal(tuned.animate(z, ef, [1], fewer, views=[View.A4C]), told)
     other, low = dataclasses.replace(plain.motion, scale=1.5), torch.tensor([30.0])
     assert torch.equal(tuned.animate(z, low, [1], other), plain.animate(z, low, [1], other))
+
+
+def test_a_plan_comes_back_as_it_was_kept(bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "bundle")
+    plan = SamplingPlan(7, "heun", 2.5, ("ef",), 10.0, Churn(3.0), 2, 4, 0.9, 0.8)
+    assert all(getattr(plan, f.name) != f.default for f in dataclasses.fields(plan))
+    retune(folder, plan, EFCalibration({"all": Curve((20.0, 60.0), (20.0, 60.0))}))
+    assert load(folder).motion == plan
+    card = json.loads((folder / zoo.BUNDLE).read_text())
+    (folder / zoo.BUNDLE).write_text(json.dumps(card | {"motion": {"stepz": 3}}))
+    with pytest.raises(InputError, match=r"sampling plan cannot be used: .*'stepz'"):
+        load(folder)
 
 
 def test_encode_and_decode_fit_together(pipeline: Pipeline) -> None:

@@ -76,6 +76,15 @@ def test_sample_has_the_data_distribution(process: Process) -> None:
     assert x0.std().item() == pytest.approx(STD, rel=0.03)
 
 
+def test_temperature_narrows_the_distribution(process: Process) -> None:
+    """Of a Gaussian, whose flow is linear, by exactly as much."""
+    net, cool = network(process, gaussian(process)), SamplingPlan(40, "heun", temperature=0.8)
+    x0 = sample(net, process, Condition(), (40_000,), [1], cool)
+    assert x0.mean().item() == pytest.approx(MEAN, abs=0.02)
+    assert x0.std().item() == pytest.approx(0.8 * STD, rel=0.03)
+    assert not cool.guides_like(replace(cool, temperature=1.0))
+
+
 @pytest.mark.parametrize("solver", STEPS)
 def test_partly_noised_start_joins_the_full_run(process: Process, solver: str) -> None:
     """With one data point, x_t = alpha x0 + t noise is on the full run's path at every step."""
@@ -184,6 +193,7 @@ def test_plan_chooses_the_negative_branch() -> None:
         (lambda: SamplingPlan(negative=("efs",)), "Did you mean ef?"),
         (lambda: SamplingPlan(negative_ef=0.1), "Multiply a fraction by 100"),
         (lambda: SamplingPlan(start_index=25), "start_index must be in [0, 24] for 25 steps"),
+        (lambda: SamplingPlan(temperature=0), "temperature must be a number above 0; got 0."),
         (lambda: SamplingPlan(threshold=95), "threshold must be a quantile in (0, 1]; got 95."),
         (lambda: SamplingPlan(overlap=-1), "overlap must be at least 0 frames; got -1."),
         (lambda: SamplingPlan(churn=Churn()), 'churn needs a one-step solver; use "heun"'),

@@ -28,7 +28,7 @@ from echoflow.networks.inference import Inference, device_of, for_inference
 from echoflow.networks.trunks import DeepLab, R2Plus1D
 from echoflow.privacy import Privacy
 from echoflow.process import Process, RectifiedFlow
-from echoflow.sampling import SamplingPlan, sample
+from echoflow.sampling import Churn, SamplingPlan, sample
 from echoflow.types import InputError, View
 
 NANO = "nano"
@@ -238,11 +238,13 @@ def _finder(net: nn.Module | None) -> Finder:
 
 
 def _plan(values: Mapping[str, Any]) -> SamplingPlan:
-    negative, low = values.get("negative"), values.get("negative_ef")
-    return SamplingPlan(
-        steps=int(values["steps"]),
-        solver=str(values["solver"]),
-        scale=float(values["scale"]),
-        negative=None if negative is None else tuple(negative),
-        negative_ef=None if low is None else float(low),
-    )
+    """The plan that `asdict` wrote: nothing in it is passed over."""
+    negative, churn = values.get("negative"), values.get("churn")
+    try:
+        told = {
+            "negative": None if negative is None else tuple(negative),
+            "churn": None if churn is None else Churn(**churn),
+        }
+        return SamplingPlan(**{**values, **told})
+    except TypeError as error:
+        raise InputError(f"the card's sampling plan cannot be used: {error}.") from error

@@ -159,7 +159,8 @@ class SamplingPlan:
     With `negative_ef` that branch asks for an EF of its own instead: guidance then leads away from
     a heart that beats too little, which scales the motion, and not from the mean heart.
     `start_index` k > 0 starts at step k of the grid from a partly noised x0. `overlap`: frames.
-    `threshold` is the quantile of dynamic thresholding, see `thresholded`.
+    `threshold` is the quantile of dynamic thresholding, see `thresholded`. `temperature` scales the
+    noise of the start: below 1 samples keep closer to what is likeliest (Kingma and Dhariwal 2018).
     """
 
     steps: int = 25
@@ -171,6 +172,7 @@ class SamplingPlan:
     start_index: int = 0
     overlap: int = 8
     threshold: float | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         choose(self.solver, STEPS, "solver")
@@ -195,11 +197,14 @@ class SamplingPlan:
             raise InputError(f"overlap must be at least 0 frames; got {self.overlap}.")
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise InputError(f"threshold must be a quantile in (0, 1]; got {self.threshold}.")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature must be a number above 0; got {self.temperature}.")
 
     def guides_like(self, other: SamplingPlan) -> bool:
-        """Whether both lead away from the same thing, equally far."""
-        own = (self.scale, self.negative, self.negative_ef)
-        return own == (other.scale, other.negative, other.negative_ef)
+        """Whether both lead away from the same thing, equally far, at one temperature."""
+        own = (self.scale, self.negative, self.negative_ef, self.temperature)
+        theirs = (other.scale, other.negative, other.negative_ef, other.temperature)
+        return own == theirs
 
     def tuned(
         self, steps: int | None = None, scale: float | None = None, solver: str | None = None
@@ -260,7 +265,7 @@ def from_noise(
 ) -> Tensor:
     """`sample` with noise of any origin, which also says how many samples of which shape."""
     grid = process.grid(plan.steps)
-    x = begin(process, noise(0), grid[plan.start_index].item(), start)
+    x = begin(process, plan.temperature * noise(0), grid[plan.start_index].item(), start)
     field = _field(net, process, cond, plan, grid[plan.start_index : -1].tolist(), x, frames)
     step = STEPS[plan.solver]
     if plan.churn is not None:
