@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,23 +115,19 @@ def test_the_weight_of_equivariance_enters_the_loss() -> None:
 # ---- LPIPS --------------------------------------------------------------------------------------
 
 
-def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(InputError, match=r"install echoflow\[metrics\], or set avae.lpips=0"):
+def test_lpips_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is fetched: the file is named, and the option that does without it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    with pytest.raises(InputError, match=r"get vgg16-.*Or set avae.lpips=0"):
         task(lpips=1.0)
-
-    def offline(**settings: Any) -> nn.Module:
-        raise OSError("no network")
-
-    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=offline))
-    with pytest.raises(InputError, match=r"vgg16 \(no network\); put them"):
-        task(lpips=1.0)
+    assert not list(tmp_path.iterdir())
 
 
 class Distance(nn.Module):
     """Has the call of `lpips.LPIPS`."""
 
-    def __init__(self, net: str, verbose: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
@@ -142,7 +137,8 @@ class Distance(nn.Module):
 
 
 def test_lpips_enters_the_loss_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Distance))
+    opened = SimpleNamespace(net=Distance())
+    monkeypatch.setattr("echoflow.training.perceptual.Lpips", lambda trunk: opened)
     made = task(adversary=0.0, kl=0.0, lpips=0.5)
     loss = made.loss("avae", batch(made), 0, Draws(0, 0, range(8), 8))
     assert loss.logs["lpips"] == pytest.approx(2 * loss.logs["pixel"], rel=1e-5)

@@ -49,7 +49,7 @@ NANO: dict[Stage, Row] = {
     "lvfm": (
         "FMvT-nano",
         {
-            "engine.steps": 9000,
+            "engine.steps": 14_000,
             "engine.batch": 8,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
@@ -59,7 +59,6 @@ NANO: dict[Stage, Row] = {
             "engine.compile": True,
             "flow.frames": 32,
             "flow.anatomy": "first",
-            "flow.coarse": 1.0,
             "flow.shift": 3.0,
         },
     ),

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018): how different two images look to the features of VGG16."""
+"""LPIPS (Zhang et al. 2018) as a loss: how different two images look to VGG16."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echoflow.metrics.lpips import Lpips
 from echoflow.types import InputError
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
@@ -15,21 +16,12 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 
 def perceptual() -> Perceptual:
-    """The loss of the package `lpips`; `InputError` where it or its weights are missing."""
+    """LPIPS on VGG16 as a loss; `InputError` where the package or the trunk's file is missing."""
     try:
-        import lpips  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError(
-            "avae.lpips needs the package lpips; install echoflow[metrics], or set avae.lpips=0."
-        ) from None
-    try:
-        net = lpips.LPIPS(net="vgg", verbose=False)
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"avae.lpips needs the ImageNet weights of torchvision's vgg16 ({error}); put them "
-            "into the checkpoints of torch's hub folder, or set avae.lpips=0."
-        ) from error
-    return _Frozen(net.eval().requires_grad_(False))
+        net = Lpips("vgg").net
+    except InputError as error:
+        raise InputError(f"avae.lpips is above 0, but {error} Or set avae.lpips=0.") from None
+    return _Frozen(net)
 
 
 class _Frozen:
