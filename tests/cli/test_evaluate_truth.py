@@ -18,7 +18,11 @@ def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     words = ["evaluate", "truth", *FEW, "--weights", str(bundle), "--steps", "1"]
     assert main([*words, "--out", str(out)]) == 0
     assert f"4 videos compared; open {out}.html" in capsys.readouterr().out
-    assert out.with_suffix(".html").is_file()
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "truth.html",
+        "truth.json",
+        "truth.md",
+    ]
     assert not re.search(r"\bnan\b", out.with_suffix(".md").read_text())
     reports = {report.name: report for report in read_reports(out.with_suffix(".json"))}
     assert reports["obedience"].n == 4

@@ -1,5 +1,6 @@
 """Phantom truth: a model that knows the answer is as good as the instruments, others are not."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from echoflow.metrics.report import Report
 from echoflow.metrics.rhythm import rhythm
 from echoflow.pages.numbers import write
 from echoflow.pages.truth import page
-from echoflow.truth import RUNGS, Case, Findings, TruthPlan, examine
+from echoflow.truth import RUNGS, Case, Findings, Kept, TruthPlan, examine
 from echoflow.truth.cases import Video, cases
 from echoflow.truth.scores import Beating, aligned, relative_volumes
 from echoflow.types import InputError, View
@@ -167,3 +168,29 @@ def test_the_page_shows_both_and_says_where_numbers_come_from(
         assert f"Every number: {name}" in words
     assert "nan" not in words
     assert {report.name for report in read_reports(numbers)} == set(reports)
+
+
+def test_an_examination_goes_on_where_it_stopped(
+    asked: list[Case], found: Findings, tmp_path: Path
+) -> None:
+    def answer(case: Case) -> Video:
+        return case.video if case.heart == 0 else case.before.clip.video[1:]
+
+    begin = partial(Kept.begin, tmp_path / "part")
+    with pytest.raises(ValueError, match="is not in list"):  # it does not know the last case
+        examine(Oracle.that_answers(answer, asked[:3]), PLAN, kept=begin({"weights": "a"}))
+    kept = begin({"weights": "a"})
+    assert len(kept.read()) == 3
+    again = examine(Oracle.that_answers(answer, asked[3:]), PLAN, kept=kept)  # knows no other
+    for rung, scores in found.scores.items():
+        for name, values in scores.items():
+            assert np.array_equal(again.scores[rung][name], values, equal_nan=True), (rung, name)
+    assert [r.to_json() for r in again.reports()] == [r.to_json() for r in found.reports()]
+    for ours, theirs in zip(again.shown, found.shown, strict=True):
+        assert np.array_equal(ours.generated, theirs.generated)
+        assert np.array_equal(ours.exact, theirs.exact)
+        assert ours.view is theirs.view
+    with pytest.raises(InputError, match=r"another examination \(not the same: weights"):
+        begin({"weights": "b"})
+    kept.remove()
+    assert not list(tmp_path.iterdir())

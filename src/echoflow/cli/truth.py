@@ -39,7 +39,8 @@ def truth(
     """Compare generated hearts with the true ones.
 
     Of simulated patients it is known how the heart looks at any EF: pixels, cavity, volume, beats
-    and identity are compared with that, beside answers that ignore the question.
+    and identity are compared with that, beside answers that ignore the question. The same command
+    goes on behind the videos that are finished.
     """
     asked, chosen = efs(ef), views(view)
     check_device(device)
@@ -48,7 +49,7 @@ def truth(
     from echoflow.pages.numbers import write
     from echoflow.pages.truth import page
     from echoflow.pipeline import load, weights_folder
-    from echoflow.truth import TruthPlan, examine
+    from echoflow.truth import Kept, TruthPlan, examine, settings
 
     plan = TruthPlan(hearts, chosen, asked, seed=seed, quality=quality)
     pipeline = load(weights, device, model or (), setting)
@@ -56,9 +57,12 @@ def truth(
     motion = replace(motion, steps=steps or motion.steps)
     motion = motion if guidance is None else replace(motion, scale=guidance)
     plan = replace(plan, motion=motion)
-    with bar("videos") as progress:
-        found = examine(pipeline, plan, progress)
     prints = {"weights": fingerprint(weights_folder(weights))}
+    follows_from = {**settings(pipeline, plan), **prints, "inference": setting}
+    kept = Kept.begin(out.with_name(f"{out.name}.part"), follows_from)
+    with bar("videos") as progress:
+        found = examine(pipeline, plan, progress, kept)
     reports = [replace(report, fingerprints=prints) for report in found.reports()]
     paths = write(out, page(found, reports, weights), reports)
+    kept.remove()
     typer.echo(f"{len(plan)} videos compared; open {paths[0]}")

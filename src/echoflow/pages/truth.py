@@ -12,7 +12,7 @@ from echoflow.metrics.page import Page, Picture, Section, Table
 from echoflow.metrics.report import Report, number
 from echoflow.pages.numbers import cell, every_number
 from echoflow.truth import Findings
-from echoflow.truth.findings import Shown
+from echoflow.truth.kept import Shown
 from echoflow.types import View
 
 ANSWERS = {

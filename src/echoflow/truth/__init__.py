@@ -6,6 +6,7 @@ generated video is compared with it frame by frame, mask by mask and beat by bea
 """
 
 from echoflow.truth.cases import RUNGS, Case, Engine, TruthPlan
-from echoflow.truth.findings import Findings, examine
+from echoflow.truth.findings import Findings, examine, settings
+from echoflow.truth.kept import Kept
 
-__all__ = ["RUNGS", "Case", "Engine", "Findings", "TruthPlan", "examine"]
+__all__ = ["RUNGS", "Case", "Engine", "Findings", "Kept", "TruthPlan", "examine", "settings"]

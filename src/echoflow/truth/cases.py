@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -132,22 +133,25 @@ class Case:
         return self.truth.clip.video[1:]
 
 
-def cases(plan: TruthPlan, frames: int, fps: float) -> Iterator[Case]:
-    """All cases: hearts, then views, then the own EF and those asked for."""
+def cases(plan: TruthPlan, frames: int, fps: float, start: int = 0) -> Iterator[Case]:
+    """All cases from number `start`: hearts, then views, then the own EF and those asked for."""
     population = plan.population(frames, fps)
 
     def clip(heart: int, view: View, ef: float) -> PhantomClip:
         patient = population.member(heart % plan.hearts).with_ef(ef)
         return patient.render(view, frames + 1, fps, quality=plan.quality, phase=0.0)
 
-    for heart in range(plan.hearts):
+    questions = (
+        (heart, view, asked)
+        for heart in range(plan.hearts)
+        for view in plan.views
+        for asked in (population.member(heart).ef, *plan.efs)
+    )
+    for heart, view, asked in islice(questions, start, None):
         own = population.member(heart).ef
-        for view in plan.views:
-            seed = sample_seed(plan.seed, MOTION, heart, int(view))
-            before = clip(heart, view, own)
-            for asked in (own, *plan.efs):
-                truth, other = clip(heart, view, asked), clip(heart + 1, view, asked)
-                yield Case(heart, view, asked, own, seed, truth, before, other)
+        seed = sample_seed(plan.seed, MOTION, heart, int(view))
+        truth, other = clip(heart, view, asked), clip(heart + 1, view, asked)
+        yield Case(heart, view, asked, own, seed, truth, clip(heart, view, own), other)
 
 
 # ---- answers ------------------------------------------------------------------------------------

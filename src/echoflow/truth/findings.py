@@ -12,9 +12,9 @@ from echoflow.data.phantom.render import SIZE
 from echoflow.metrics.clinical import mae, r2, slope
 from echoflow.metrics.intervals import Indices, bootstrapped
 from echoflow.metrics.report import Report
-from echoflow.truth.cases import RUNGS, Case, Engine, TruthPlan, Video, cases
-from echoflow.truth.scores import Beating, Score, score
-from echoflow.types import View
+from echoflow.truth.cases import RUNGS, Case, Engine, TruthPlan, cases
+from echoflow.truth.kept import Kept, Result, Shown
+from echoflow.truth.scores import Beating, score
 
 Values = NDArray[np.float64]
 Tell = Callable[[int, int], None]
@@ -24,20 +24,6 @@ FEW = 10  # hearts, below which an interval is said to be rough
 PICTURE = ("psnr", "ssim", "mae", "psnr_phase", "ssim_phase")
 HEART = ("dice", "dice_phase", "dice_es", "curve", "identity", "recognised")
 ERRORS = ("ef_mask", "ef_regressor", "rate", "systole", "start")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a page shows of a case: both videos (t, h, w), both volume curves (t,) from 0 to 1."""
-
-    heart: int
-    view: View
-    asked: float
-    own: float
-    generated: Video
-    truth: Video
-    found: Values
-    exact: Values
 
 
 @dataclass(frozen=True)
@@ -131,34 +117,45 @@ class Findings:
             )
 
 
-def examine(engine: Engine, plan: TruthPlan, tell: Tell = lambda done, total: None) -> Findings:
-    """Asks every question of the plan and scores every answer."""
-    rows: dict[str, list[Score]] = {rung: [] for rung in RUNGS}
-    asked, exact, shown = [], [], []
-    for done, case in enumerate(cases(plan, engine.frames, engine.fps), 1):
-        true = Beating.of(case.truth.truth.mask[1:], case.view, engine.fps)
-        for rung, answer in RUNGS.items():
-            video = answer(engine, case, plan)
-            masks = engine.finder(video, case.truth.truth.mask[0])
-            found = Beating.of(masks, case.view, engine.fps)
-            rows[rung].append(score(engine, case, video, found, true))
-            if rung == "generated" and case.heart == 0:
-                shown.append(_shown(case, video, found, true))
-        asked.append(case.asked)
-        exact.append(_exact(true))
-        tell(done, len(plan))
+def examine(
+    engine: Engine,
+    plan: TruthPlan,
+    tell: Tell = lambda done, total: None,
+    kept: Kept | None = None,
+) -> Findings:
+    """Asks every question of the plan and scores every answer, behind those that are `kept`."""
+    results = kept.read() if kept else []
+    for case in cases(plan, engine.frames, engine.fps, len(results)):
+        tell(len(results), len(plan))
+        result = _result(engine, case, plan)
+        if kept:
+            kept.add(len(results), result)
+        results.append(result)
+    tell(len(results), len(plan))
     shape = (plan.hearts, len(plan.views), 1 + len(plan.efs))
     return Findings(
         plan=plan,
         fps=engine.fps,
-        asked=np.reshape(asked, shape),
-        scores={
-            rung: _table([asdict(one) for one in found], shape) for rung, found in rows.items()
-        },
-        true=_table(exact, shape),
-        shown=tuple(shown),
-        settings=_settings(engine, plan),
+        asked=np.reshape([result.asked for result in results], shape),
+        scores={rung: _table([result.scores[rung] for result in results], shape) for rung in RUNGS},
+        true=_table([result.true for result in results], shape),
+        shown=tuple(result.shown for result in results if result.shown),
+        settings=settings(engine, plan),
     )
+
+
+def _result(engine: Engine, case: Case, plan: TruthPlan) -> Result:
+    """Every answer to one question."""
+    true = Beating.of(case.truth.truth.mask[1:], case.view, engine.fps)
+    scores, shown = {}, None
+    for rung, answer in RUNGS.items():
+        video = answer(engine, case, plan)
+        found = Beating.of(engine.finder(video, case.truth.truth.mask[0]), case.view, engine.fps)
+        scores[rung] = asdict(score(engine, case, video, found, true))
+        if rung == "generated" and case.heart == 0:
+            curves = found.volumes, true.volumes
+            shown = Shown(case.heart, case.view, case.asked, case.own, video, case.video, *curves)
+    return Result(case.asked, scores, _exact(true), shown)
 
 
 def _exact(true: Beating) -> dict[str, float]:
@@ -172,17 +169,12 @@ def _exact(true: Beating) -> dict[str, float]:
     }
 
 
-def _shown(case: Case, video: Video, found: Beating, true: Beating) -> Shown:
-    curves = found.volumes, true.volumes
-    return Shown(case.heart, case.view, case.asked, case.own, video, case.video, *curves)
-
-
 def _table(rows: Sequence[Mapping[str, float]], shape: tuple[int, ...]) -> dict[str, Values]:
     """Rows of numbers by name -> arrays of a shape by name."""
     return {name: np.reshape([row[name] for row in rows], shape) for name in rows[0]}
 
 
-def _settings(engine: Engine, plan: TruthPlan) -> dict[str, object]:
+def settings(engine: Engine, plan: TruthPlan) -> dict[str, object]:
     """What the numbers depend on besides the weights."""
     motion = {f"motion_{k}": v for k, v in asdict(plan.motion or engine.motion).items()}
     interval = {"level": 90, "of": "hearts"}
