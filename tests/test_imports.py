@@ -13,7 +13,7 @@ LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart", "pages", "floors", "reproduce"},
     {"synthesis", "evaluation", "truth", "distances", "looks"}
-    | {"pairs", "variety", "beats", "draws", "freeecho"},
+    | {"pairs", "variety", "latent_entropy", "beats", "draws", "freeecho", "reader_study"},
     {"pipeline", "cascade", "cascade_weights"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},

@@ -9,17 +9,18 @@ import pytest
 
 from echoflow.cli import main
 from echoflow.data.video import read_gray, write_video
+from echoflow.metrics.comparison import read_reports
 from echoflow.metrics.image import psnr, ssim
 from echoflow.pairs import pairs
 from echoflow.types import InputError
 
 
-def films(root: Path, change: int = 0, n: int = 4, frames: int = 6) -> Path:
+def films(root: Path, change: int = 0, n: int = 4, frames: int = 6, side: int = 32) -> Path:
     """`n` videos, the same in every folder but for `change` grey levels."""
     root.mkdir()
     rng = np.random.default_rng(0)
     for i in range(n):
-        video = rng.integers(60, 160, (frames, 32, 32), np.uint8)
+        video = rng.integers(60, 160, (frames, side, side), np.uint8)
         write_video(root / f"v{i}.avi", video + np.uint8(change), 16)
     return root
 
@@ -52,12 +53,23 @@ def test_partners_are_found_by_name_and_counted(tmp_path: Path) -> None:
         pairs(tmp_path / "c", a)
 
 
+def test_the_floor_is_the_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = films(tmp_path / "a", side=112), films(tmp_path / "b", 9, side=112)
+    words = ["evaluate", "pairs", str(b), "--against", str(a), "--lpips", "none"]
+    assert main([*words, "--floors", "2", "--out", str(tmp_path / "r")]) == 0
+    assert "| through the A-VAE |" in capsys.readouterr().out
+    report, floor = read_reports(tmp_path / "r.json")
+    assert (report.n, floor.n) == (4, 2)
+    assert floor.metrics["psnr"] < 25 < report.metrics["psnr"]  # it never saw noise
+    assert "real against real" not in (tmp_path / "r.html").read_text()
+
+
 def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = films(tmp_path / "a"), films(tmp_path / "b", 9)
     words = ["evaluate", "pairs", str(b), "--against", str(a)]
-    assert main([*words, "--lpips", "none", "--out", str(tmp_path / "r")]) == 0
+    assert main([*words, "--lpips", "none", "--floors", "0", "--out", str(tmp_path / "r")]) == 0
     assert "| ssim | 0." in capsys.readouterr().out
     assert (tmp_path / "r.json").is_file()
     for place in ("ECHO_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME"):

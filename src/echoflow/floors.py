@@ -68,15 +68,17 @@ def floors(
     regressor: Regressor | None = None,
     seed: int = 0,
     tell: Progress = lambda done, total: None,
+    halved: bool = True,
 ) -> dict[str, Report]:
     """`measure` of one half of the real videos against the other, and of reconstructions.
 
+    Without `halved` of reconstructions only: halves share no video, which some measures need.
     `most` videos go through the A-VAE `space` and are held against themselves; they are kept in
     `folder`. Without a space there is no second report. The floors of `ef_` scores are the errors
     of `regressor` on the same videos, before and after, where their EF is known. A floor that so
     few videos do not allow is empty, and its note says why.
     """
-    found = {REAL: _floor(REAL, lambda: measure(*halves(real, seed)))}
+    found = {REAL: _floor(REAL, lambda: measure(*halves(real, seed)))} if halved else {}
     if space is None or most < 1:
         return found
     part = _readable(some(real, most, seed))
@@ -133,6 +135,7 @@ def floored(
     weights: str | Path,
     seed: int,
     tell: Tell,
+    halved: bool = True,
 ) -> Floored:
     """`floors` of a report by A-VAE and regressor of `weights`, closed if `most` is 0."""
     parts = load(weights) if most else None
@@ -147,6 +150,7 @@ def floored(
             regressor,
             seed,
             lambda done, n: tell("A-VAE", done, n),
+            halved,
         )
     return Floored(report, found, parts)
 

@@ -56,7 +56,19 @@ def pairs(
     Of every pair each `every`-th frame is compared. Pairs of other shapes, and videos that cannot
     be read, are left out and counted. `split` is one of `against`.
     """
-    ours, theirs = open_source(dataset), open_source(against)
+    return compared(open_source(dataset), open_source(against), lpips, split, every, seed, tell)
+
+
+def compared(
+    ours: Manifest,
+    theirs: Manifest,
+    lpips: Lpips | None = None,
+    split: Split | None = None,
+    every: int = 1,
+    seed: int = 0,
+    tell: Progress = lambda done, total: None,
+) -> Report:
+    """`pairs` of datasets that are open."""
     found = paired(ours, theirs.of(split))
     rows: list[list[float]] = []
     shapes: set[tuple[int, ...]] = set()

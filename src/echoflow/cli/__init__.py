@@ -30,6 +30,7 @@ from echoflow.cli import (
     report,
     reproduce,
     runs,
+    study,
     training,
     truth,
 )
@@ -60,11 +61,19 @@ for verb in (
     interop.export,
 ):
     app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)
-for measure in (truth.truth, draws.draws, measures.pairs, measures.inception, measures.beats):
+for measure in (
+    truth.truth,
+    draws.draws,
+    measures.pairs,
+    measures.inception,
+    measures.beats,
+    measures.entropy,
+):
     evaluation.evaluate.command()(measure)
 app.add_typer(evaluation.evaluate, name="evaluate")
 app.add_typer(data.data, name="data")
 app.add_typer(runs.runs, name="runs")
+app.add_typer(study.study, name="study")
 
 
 def _version(wanted: bool) -> None:

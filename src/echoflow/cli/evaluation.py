@@ -29,6 +29,7 @@ evaluate = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="Report files <out>.json and <out>.md.")]
 OutMaybe = Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")]
+OutMaybePage = Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")]
 RealSplit = Annotated[str | None, typer.Option(help="Split of the real videos; all if not given.")]
 Seed = Annotated[int, typer.Option(help="Seed of subsets and intervals.")]
 Floors = Annotated[
@@ -95,7 +96,7 @@ def distances(
     ] = False,
     floors: Floors = 16,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")] = None,
+    out: OutMaybePage = None,
 ) -> None:
     """Frechet distance, KID, MMD, precision to coverage.
 

@@ -1,4 +1,4 @@
-"""Further measures of `echoflow evaluate`: pairs of videos, the Inception score, beats."""
+"""Further measures of `echoflow evaluate`: pairs of videos, the Inception score, beats, latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echoflow.cli.evaluation import Floors, OutMaybe, RealSplit, Seed, told
+from echoflow.cli.evaluation import Floors, OutMaybe, OutMaybePage, RealSplit, Seed, told
 from echoflow.cli.progress import bar
 from echoflow.cli.values import check_split
 
@@ -23,21 +23,33 @@ def pairs(
     extractor_folder: Folder = None,
     every: Annotated[int, typer.Option(min=1, help="Compare one frame in so many.")] = 1,
     split: RealSplit = None,
+    floors: Floors = 16,
+    weights: Annotated[str, typer.Option(help="Weights whose A-VAE is the floor.")] = "nano",
     seed: Seed = 0,
-    out: OutMaybe = None,
+    out: OutMaybePage = None,
 ) -> None:
-    """MSE, MAE, PSNR, SSIM and LPIPS of videos that share a name."""
+    """MSE, MAE, PSNR, SSIM and LPIPS of videos that share a name.
+
+    Beside them stand the scores of real videos put through the A-VAE.
+    """
     from typing import cast
 
+    from echoflow.cli.progress import bars
     from echoflow.metrics.lpips import FILES, Lpips, Trunk
-    from echoflow.pairs import pairs as measure
+    from echoflow.pages.numbers import write
+    from echoflow.pages.pairs import measured, page
     from echoflow.types import choose
 
     choose(lpips, [*FILES, "none"], "trunk")
     felt = None if lpips == "none" else Lpips(cast(Trunk, lpips), extractor_folder)
-    with bar("videos") as progress:
-        found = measure(dataset, against, felt, check_split(split), every, seed, progress)
-    told(found, dataset.resolve().name, out)
+    with bars() as tell:
+        found = measured(
+            dataset, against, felt, check_split(split), every, floors, weights, seed, tell
+        )
+    typer.echo(found.text())
+    if out is not None:
+        paths = write(out, page(dataset, against, found), found.reports())
+        typer.echo(f"\nthe report is {paths[0]}")
 
 
 def inception(
@@ -78,7 +90,7 @@ def beats(
     split: RealSplit = None,
     floors: Floors = 16,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")] = None,
+    out: OutMaybePage = None,
 ) -> None:
     """Cycle length, ED and ES, EF by masks, smoothness, and drift of the anatomy.
 
@@ -94,3 +106,36 @@ def beats(
     if out is not None:
         paths = write(out, page(dataset, found), found.reports())
         typer.echo(f"\nthe report is {paths[0]}")
+
+
+def entropy(
+    latents: Annotated[Path, typer.Argument(help="A folder of latents, as `encode` writes it.")],
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each video, spread evenly.")] = 1,
+    posterior: Annotated[str, typer.Option(help="Latents: mean, or sample of the A-VAE.")] = "mean",
+    normalise: Annotated[
+        str, typer.Option(help="Divide by the deviation of each channel, by one scalar, or none.")
+    ] = "channel",
+    shrinkage: Annotated[
+        str, typer.Option(help="Of the covariance: ledoit-wolf, or none (needs many videos).")
+    ] = "ledoit-wolf",
+    split: Annotated[str | None, typer.Option(help="Split; all if not given.")] = None,
+    seed: Seed = 0,
+    out: OutMaybe = None,
+) -> None:
+    """Joint differential entropy of a latent space in nats: how much a generator has to learn."""
+    from typing import cast, get_args
+
+    from echoflow.latent_entropy import Posterior, latent_entropy
+    from echoflow.metrics.entropy import Normalise, Shrinkage
+    from echoflow.types import choose
+
+    found = latent_entropy(
+        latents,
+        frames,
+        cast(Posterior, choose(posterior, get_args(Posterior), "posterior")),
+        cast(Normalise, choose(normalise, get_args(Normalise), "normalisation")),
+        cast(Shrinkage, choose(shrinkage, get_args(Shrinkage), "shrinkage")),
+        check_split(split),
+        seed,
+    )
+    told(found, latents.resolve().name, out)

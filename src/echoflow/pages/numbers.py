@@ -15,8 +15,8 @@ from echoflow.metrics.report import Report, number, span
 HEADER = ("metric", "value", "90 % interval")
 FLOORS = (
     "The last columns are floors: the same measurement between two halves of the real videos, "
-    "patients apart, and between real videos and their reconstructions by the A-VAE. A model that "
-    "paints with that A-VAE cannot be expected below them."
+    "patients apart, where that can be measured, and between real videos and their reconstructions "
+    "by the A-VAE. A model that paints with that A-VAE cannot be expected below them."
 )
 
 
