@@ -16,7 +16,7 @@ READY := $(VENV)/.echoflow-ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow lint train-nano benchmarks clean
+.PHONY: help setup quickstart test test-slow test-gpu lint train-nano benchmarks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ test: $(READY)  ## the fast tests
 
 test-slow: $(READY)  ## the tests that take longer than a few seconds
 	$(PYTEST) -m "slow and not gpu"
+
+test-gpu: $(READY)  ## the tests that need a GPU
+	$(PYTEST) -n 0 -m gpu tests/test_gpu.py
 
 lint: $(READY)  ## ruff (lint and format) and pyright
 	$(BIN)/ruff check .

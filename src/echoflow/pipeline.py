@@ -207,7 +207,7 @@ def assembled(
     return Pipeline(
         image=Generator(players["lifm"], flows["lifm"], image) if "lifm" in nets else None,
         video=Generator(players["lvfm"], flows["lvfm"], video),
-        space=space.fast(torch.bfloat16) if inference == "bf16" else space,
+        space=space if inference == "exact" else space.fast(torch.bfloat16, _chunk(device)),
         privacy=parts.privacy,
         regressor=_regressor(nets.get("ef")),
         fps=float(card["fps"]),
@@ -218,6 +218,11 @@ def assembled(
         if (curves := card.get("calibration")) is None
         else EFCalibration.of(curves),
     )
+
+
+def _chunk(device: torch.device | str) -> int:
+    """Frames to decode at once: few save memory on a CPU, which is as fast with any number."""
+    return 4 if torch.device(device).type == "cpu" else 64
 
 
 def _regressor(net: nn.Module | None) -> Callable[[Tensor], Tensor]:

@@ -75,7 +75,8 @@ class Split(StrEnum):
 Inference = Literal["exact", "bf16", "compiled"]
 """How generative networks compute. `exact`: float32 as trained. `bf16`: products in bfloat16, sums
 in float32; about twice as fast where the processor multiplies bfloat16, with other bits.
-`compiled`: as `exact`, by `torch.compile`: a minute at the first sample, and a C++ compiler."""
+`compiled`: as `bf16`, by `torch.compile`, and on a GPU replayed as CUDA graphs; a minute at the
+first sample, and a C++ compiler."""
 INFERENCE: tuple[Inference, ...] = get_args(Inference)
 
 
