@@ -50,6 +50,7 @@ from echoflow.types import View
 EFS = (15.0, 75.0)
 SIZE = 112  # where cavities are looked for
 SHARES = (0, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
+GUIDANCE = 4.5  # away from no EF; what the model alone needs to obey
 TRAINING = Population(400, 1, ("adult",), (View.A4C,), 13, 12.0, 1, 0.0, (10.0, 80.0))
 
 
@@ -184,8 +185,9 @@ def latent(args: argparse.Namespace, pipeline: Pipeline) -> Iterator[Report]:
     hearts = unseen(args.n, tuple(View), pipeline.frames, pipeline.fps)
     efs = np.linspace(*EFS, args.n)[np.random.default_rng(0).permutation(args.n)]
     steps = args.steps or pipeline.motion.steps
+    guided = replace(pipeline.motion, scale=GUIDANCE, negative=("ef",), temperature=1.0)
     for share in SHARES:
-        plan = started(pipeline.motion, steps, round(share * steps))
+        plan = started(guided, steps, round(share * steps))
         name = f"latent from {plan.start_index} of {steps}"
         if name in args.kept:
             continue

@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ def measure(
 ) -> dict[str, object]:
     """Median seconds and EF error over the plan's items."""
     items = [plan.item(index) for index in range(plan.n)]
-    sampling = replace(pipeline.motion, solver=solver, steps=steps)
+    sampling = pipeline.motion.tuned(steps, solver=solver)
     seconds, decoding, measured = [], [], []
     for item, heart in zip(items, hearts, strict=True):
         start = time.perf_counter()

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from echoflow.condition import Condition
 from echoflow.latents import LatentSpace, LatentStats
 from echoflow.networks import zoo
-from echoflow.networks.avae import AVAEConfig
+from echoflow.networks.avae import AVAEConfig, build_avae
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
 from echoflow.networks.dit_v1 import FMiTv1Config, FMvTv1Config
 from echoflow.networks.inference import for_inference
@@ -63,7 +63,7 @@ IMAGES = ("FMiT", "FMiT v1", "UNet")
 @pytest.fixture(autouse=True)
 def whole_products() -> Iterator[None]:
     """Float32 products without TensorFloat-32, which would hide what is looked for."""
-    settings = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    settings: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [part.allow_tf32 for part in settings]
     for part in settings:
         part.allow_tf32 = False
@@ -159,7 +159,7 @@ def test_a_training_step_has_the_same_gradients(name: str) -> None:
 
     def gradients(device: torch.device) -> list[Tensor]:
         net = built(name).to(device).requires_grad_(True)
-        given = (part.to(device) for part in (x, noise, t))
+        given = x.to(device), noise.to(device), t.to(device)
         RectifiedFlow(1.0).loss(net, *given, cond.to(device)).mean().backward()
         return [p.grad.cpu() for p in net.parameters() if p.grad is not None]
 
@@ -183,7 +183,7 @@ def test_attention_backends_agree(backend: str) -> None:
 @torch.no_grad()
 def test_autoencoder_both_ways() -> None:
     torch.manual_seed(0)
-    avae = zoo.build(AVAEConfig(C, (32, 64, 64), 1, 8)).eval()
+    avae: Any = build_avae(AVAEConfig(C, (32, 64, 64), 1, 8)).eval()
     stats = LatentStats(torch.zeros(C), torch.ones(C))
     frames = torch.rand(5, 64, 64) * 2 - 1
     here, there = (LatentSpace(copy.deepcopy(avae).to(device), stats) for device in ("cpu", DEVICE))

@@ -14,7 +14,7 @@ LAYERS = (  # top to bottom
     {"quickstart", "pages", "floors", "reproduce"},
     {"synthesis", "evaluation", "truth", "distances", "looks"}
     | {"pairs", "variety", "latent_entropy", "beats", "draws", "freeecho", "reader_study"},
-    {"pipeline", "cascade", "cascade_weights"},
+    {"pipeline", "cascade", "cascade_weights", "beating"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
     {"process", "fields", "sampling", "lowres", "condition", "calibration", "metrics"},

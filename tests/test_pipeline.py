@@ -7,12 +7,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from echoflow.calibration import Curve, EFCalibration
 from echoflow.interop.tuning import retune
+from echoflow.metrics.cavity import cavity
 from echoflow.networks import zoo
 from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMiTConfig, FMvTConfig
@@ -105,6 +107,42 @@ def test_the_ef_and_the_seed_change_the_video(pipeline: Pipeline) -> None:
     base = pipeline.animate(z, torch.tensor([50.0]), [3])
     assert not torch.equal(pipeline.animate(z, torch.tensor([20.0]), [3]), base)
     assert not torch.equal(pipeline.animate(z, torch.tensor([50.0]), [4]), base)
+
+
+def test_a_start_from_the_beating_anatomy(pipeline: Pipeline, bundle: Path) -> None:
+    """Same bits alone and in a batch; the heart rate can be asked for; it needs a segmenter."""
+    disc = torch.hypot(*(torch.arange(16.0)[i] - 7.5 for i in ((slice(None), None), (None,)))) < 5
+    seen = dataclasses.replace(pipeline, finder=lambda video, prior: np.stack([disc] * len(video)))
+    plan, seeds, ef = (
+        SamplingPlan(steps=4, start_index=2, overlap=4),
+        [5, 6],
+        torch.tensor([30.0, 60.0]),
+    )
+    views = [View.A4C, View.PSAX]
+    z = pipeline.anatomies(views, None, seeds)
+    both = seen.animate(z, ef, seeds, plan, views=views)
+    alone = seen.animate(z[1:], ef[1:], seeds[1:], plan, views=views[1:])
+    assert torch.equal(alone[0], both[1])
+    fast = seen.animate(z, ef, seeds, plan, views=views, heart_rate=110.0)
+    assert not torch.equal(fast, both)
+    noise = seen.animate(z, ef, seeds, SamplingPlan(steps=4), views=views)
+    assert not torch.equal(noise, both)
+    long = seen.animate(z, ef, seeds, plan, 14, views=views)
+    assert long.shape == (2, 2, 14, 8, 8)
+    with pytest.raises(InputError, match="choose a start above 0"):
+        seen.animate(z, ef, seeds, SamplingPlan(steps=4), heart_rate=60.0)
+    bare = dataclasses.replace(pipeline, finder=cavity)
+    with pytest.raises(InputError, match=r"no segmenter \(lv\)"):
+        bare.animate(z, ef, seeds, plan)
+
+
+def test_a_plan_with_other_steps_starts_after_the_same_share() -> None:
+    plan = SamplingPlan(steps=12, start_index=6)
+    assert plan.tuned(24).start_index == 12
+    assert plan.tuned(1).start_index == 0
+    assert plan.tuned(24, start=3).start_index == 3
+    assert plan.tuned(24).guides_like(plan)
+    assert not plan.tuned(start=0).guides_like(plan)
 
 
 def test_a_calibration_belongs_to_its_guidance(bundle: Path, tmp_path: Path) -> None:

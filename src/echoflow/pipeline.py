@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from echoflow.beating import beating_start
 from echoflow.calibration import EFCalibration
 from echoflow.condition import Condition
 from echoflow.data.masks import latent_mask
@@ -133,16 +134,46 @@ class Pipeline:
         frames: int | None = None,
         *,
         views: Sequence[View] | None = None,
+        heart_rate: float | None = None,
     ) -> Tensor:
         """Latent clips (b, c, t, h, w) from anatomies (b, c, h, w) and EF (b,) in percent.
 
-        `views`, where they are known, choose the curve of the EF calibration.
+        `views`, where they are known, choose the curve of the EF calibration. A plan that starts
+        later than at step 0 starts from `beating_start`, at `heart_rate` (beats per minute) or one
+        that the seed draws; from noise alone the heart rate is the model's own.
         """
         plan = plan or self.motion
         cond = Condition(ef=ef.float(), frame=frame).checked()
         if self.calibration is not None and plan.guides_like(self.motion):
             cond = replace(cond, ef=self.calibration.told(ef.float(), views))
-        return self.video.sample(cond, seeds, plan, frames=frames)
+        start = None
+        if plan.start_index > 0:
+            start = self._beating(cond, seeds, frames or self.frames, views, heart_rate)
+        elif heart_rate is not None:
+            raise InputError(
+                "a heart rate can be asked for only where the video starts from a beating anatomy; "
+                "choose a start above 0."
+            )
+        return self.video.sample(cond, seeds, plan, start, frames)
+
+    def _beating(
+        self,
+        cond: Condition,
+        seeds: Sequence[int],
+        frames: int,
+        views: Sequence[View] | None,
+        heart_rate: float | None,
+    ) -> Tensor:
+        """The anatomies of `cond`, warped so that they beat with its EF."""
+        if self.finder is cavity:
+            raise InputError(
+                "to start from a beating anatomy its ventricle must be found, and these weights "
+                "have no segmenter (lv); start at step 0, or add one."
+            )
+        assert cond.frame is not None
+        assert cond.ef is not None
+        given = (cond.frame, cond.ef, seeds, frames, self.fps, views, heart_rate)
+        return beating_start(self.space, self.finder, *given)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to uint8 pixels: (b, c, h, w) -> (b, H, W), (b, c, t, h, w) -> (b, t, H, W)."""

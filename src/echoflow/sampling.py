@@ -31,6 +31,7 @@ Step = Callable[[Field, Tensor, float, float, Past], Moved]
 Noise = Callable[[int], Tensor]
 """Unit noise (b, ...): 0 is that of the start, 1 + k that of step k of the grid."""
 
+ALIKE = 0.1  # how far apart, in shares of the steps, two starts count as one
 DESCENT = 2**32 - 1  # keeps the seeds of later stages apart from the streams of noise
 
 
@@ -201,18 +202,29 @@ class SamplingPlan:
             raise InputError(f"temperature must be a number above 0; got {self.temperature}.")
 
     def guides_like(self, other: SamplingPlan) -> bool:
-        """Whether both lead away from the same thing, equally far, at one temperature."""
+        """Whether both lead away from the same thing, equally far, from a start alike."""
+        begun = self.start_index / self.steps - other.start_index / other.steps
         own = (self.scale, self.negative, self.negative_ef, self.temperature)
         theirs = (other.scale, other.negative, other.negative_ef, other.temperature)
-        return own == theirs
+        return own == theirs and abs(begun) <= ALIKE
 
     def tuned(
-        self, steps: int | None = None, scale: float | None = None, solver: str | None = None
+        self,
+        steps: int | None = None,
+        scale: float | None = None,
+        solver: str | None = None,
+        start: int | None = None,
     ) -> SamplingPlan:
-        """The plan with what is given; the multistep solver takes no churn."""
+        """The plan with what is given; the multistep solver takes no churn.
+
+        With other `steps` alone it starts after the same share of them.
+        """
+        share = self.start_index / self.steps
+        steps = steps or self.steps
         return replace(
             self,
-            steps=steps or self.steps,
+            steps=steps,
+            start_index=min(round(share * steps), steps - 1) if start is None else start,
             scale=self.scale if scale is None else scale,
             solver=solver or self.solver,
             churn=None if solver == "multistep" else self.churn,

@@ -103,6 +103,11 @@ CASES: dict[str, Case] = {
     "mask shape": (["synthesise", "--out", "new", "--mask", _wide_mask], "must be 112x112 pixels"),
     "mask values": (["synthesise", "--out", "new", "--mask", _grey_mask], "Threshold it first"),
     "steps": (["animate", _film, "--ef", "40", "--steps", "0"], "--steps"),
+    "start": (
+        ["animate", _film, "--ef", "40", "--steps", "4", "--start", "4"],
+        "start_index must be in [0, 3]",
+    ),
+    "heart rate": (["animate", _film, "--ef", "40", "--heart-rate", "500"], "heart rate must be"),
     "no such frame": (["animate", _film, "--ef", "40", "--frame", "4"], "has 4 frames"),
     "taken folder": (["phantom", "--out", _taken, "--n", "1"], "is not empty"),
     "folder under a file": (["phantom", "--out", "plain/new"], "cannot write plain/new"),

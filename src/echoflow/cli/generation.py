@@ -30,6 +30,14 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Solver steps; default th
 Guidance = Annotated[
     float | None, typer.Option(min=0, help="Guidance scale, 1 is none; default the weights' own.")
 ]
+Start = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Step to start at, from the anatomy warped until it beats; 0 is noise alone. "
+        "Default the weights' own.",
+    ),
+]
 
 
 def quickstart(
@@ -61,6 +69,7 @@ def synthesise(
     ] = None,
     steps: Steps = None,
     guidance: Guidance = None,
+    start: Start = None,
     weights: Weights = "nano",
     model: Model = None,
     device: Device = "cpu",
@@ -88,7 +97,7 @@ def synthesise(
         seed=seed,
         per_anatomy=per_anatomy,
         anatomy=pipeline.anatomy.tuned(steps),
-        motion=pipeline.motion.tuned(steps, guidance),
+        motion=pipeline.motion.tuned(steps, guidance, start=start),
     )
     try:
         with bar("videos") as progress:
@@ -115,6 +124,10 @@ def animate(
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    start: Start = None,
+    heart_rate: Annotated[
+        float | None, typer.Option(help="Beats per minute; default one that the seed draws.")
+    ] = None,
     frame: Annotated[int, typer.Option(min=0, help="Frame of the input to animate.")] = 0,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames to make; default as trained.")
@@ -146,6 +159,8 @@ def animate(
     shown = None if view is None else [View.parse(view)]
     still = _still(source, frame)
     if cascade.is_cascade(weights, model or ()):
+        if start is not None or heart_rate is not None:
+            raise InputError("--start and --heart-rate are for latent models, not for cascades.")
         asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
         files = cascade.animate(weights, model or (), settings, device, setting, still[0], asked)
     else:
@@ -155,11 +170,12 @@ def animate(
         from echoflow.pipeline import load
 
         pipeline = load(weights, device, model or (), setting)
-        plan = pipeline.motion.tuned(steps, guidance, solver)
+        plan = pipeline.motion.tuned(steps, guidance, solver, start)
         anatomy, files = pipeline.encode(torch.from_numpy(still)), cascade.files_of(out, draws)
         for draw, file in enumerate(files):
             told = torch.tensor([ef])
-            z = pipeline.animate(anatomy, told, [seed + draw], plan, frames, views=shown)
+            seeds, own = [seed + draw], {"views": shown, "heart_rate": heart_rate}
+            z = pipeline.animate(anatomy, told, seeds, plan, frames, **own)
             write_video(file, pipeline.decode(z)[0].cpu().numpy(), pipeline.fps)
     videos = "the video is" if draws == 1 else "the videos are"
     typer.echo(f"EF {ef:g} % asked for; {videos} {', '.join(map(str, files))}")

@@ -17,8 +17,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from echoflow.condition import Condition
+from echoflow.data.beat import beating, contraction
 from echoflow.data.labels import Label, checked
-from echoflow.freeecho.beat import beating, contraction
 from echoflow.freeecho.made import FromLabels
 from echoflow.freeecho.pseudo import pseudo_video
 from echoflow.freeecho.transfer import RELEASED, Transfer

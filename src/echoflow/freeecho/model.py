@@ -18,9 +18,9 @@ from einops import repeat
 from torch import Tensor
 
 from echoflow.condition import Condition
+from echoflow.data.beat import beating, contraction
 from echoflow.data.labels import Label, checked, planes
 from echoflow.data.pixels import unsigned
-from echoflow.freeecho.beat import beating, contraction
 from echoflow.freeecho.made import FromLabels
 from echoflow.freeecho.pseudo import coloured, pseudo_video
 from echoflow.freeecho.transfer import RELEASED, Transfer

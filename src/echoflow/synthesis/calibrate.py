@@ -18,7 +18,7 @@ from echoflow.types import InputError, View
 
 SEED = 900_000  # of hearts that no dataset with a seed of a person's choice is likely to have
 VIDEOS = 192
-RANGE = (15.0, 70.0)  # the EF that the network is told, in percent
+RANGE = (15.0, 82.0)  # the EF that the network is told, in percent: what comes out may be less
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from echoflow.data.beat import beating, contracted, contraction
 from echoflow.data.labels import Label, in_free_echo
 from echoflow.data.masks import disks
 from echoflow.data.phantom import PhantomPatient
 from echoflow.data.volumes import Plane, ejection_fraction
-from echoflow.freeecho.beat import beating, contracted, contraction
 from echoflow.types import InputError, View
 
 

@@ -1,0 +1,98 @@
+"""A still made to beat: its own pixels, moved so that the left ventricle contracts to an EF.
+
+`beat` moves the labels of a segmentation; this moves the picture under it, by the same law: lengths
+of the cavity take the power 1/5 of its volume and widths 2/5, the wall keeps its volume, and what
+lies further out moves less and less. Speckle goes with the tissue; valves and whatever else has a
+motion of its own do not move. Not a video to look at, but one to start from (`Pipeline.animate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echoflow.data.beat import ACROSS, ALONG, LEAST, Axis
+from echoflow.types import InputError, View, check_ef
+
+WALL = 0.45  # thickness of the wall at end-diastole in half-widths of the cavity
+REACH = 1.2  # how far outside the wall tissue is still drawn along, in half-widths
+SMOOTH = 1.5  # pixels over which the edge is rounded
+STEPS = 16  # of the fixed point that finds where a pixel came from
+
+
+def warped(
+    picture: NDArray[np.uint8],
+    cavity: NDArray[np.bool_],
+    ef: float,
+    sigma: Sequence[float] | NDArray[np.float64],
+    view: View | None = None,
+) -> NDArray[np.uint8]:
+    """A picture (h, w) at end-diastole with its `cavity` (h, w) -> (t, h, w) of a heart with `ef`.
+
+    `sigma` (t,) is the contraction at each frame, see `beat.contraction`; `ef` in percent. Without
+    a `view` a cavity as wide as it is long is taken for a short axis. `InputError`: no cavity, or
+    one of another size than the picture.
+    """
+    check_ef(ef)
+    if picture.shape != cavity.shape or not cavity.any():
+        raise InputError(
+            f"a picture (h, w) needs the mask of its cavity, as large and not empty; got "
+            f"{picture.shape} and {cavity.shape} with {int(cavity.sum())} pixels set."
+        )
+    short = round_(cavity) if view is None else view is View.PSAX
+    axis = Axis.of(cavity, View.PSAX if short else View.A4C)
+    away = distance(cavity)
+    half = -float(away.min())  # the radius of the largest disc inside
+    volumes = [max(1 - ef / 100 * float(s), LEAST) for s in sigma]
+    frames = [_moved(picture, away, half, axis, volume, short) for volume in volumes]
+    return np.stack(frames)
+
+
+def round_(cavity: NDArray[np.bool_]) -> bool:
+    """Whether a cavity is about as wide as it is long."""
+    rows, columns = np.nonzero(cavity)
+    spread = np.linalg.eigvalsh(np.cov(np.stack([rows, columns])))
+    return bool(spread[0] > 0.6 * spread[1])
+
+
+def distance(cavity: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Pixels to the edge of the cavity, negative inside."""
+    outside: NDArray[np.float64] = np.asarray(ndimage.distance_transform_edt(~cavity))
+    inside: NDArray[np.float64] = np.asarray(ndimage.distance_transform_edt(cavity))
+    return np.asarray(ndimage.gaussian_filter(outside - inside, SMOOTH))
+
+
+def _moved(
+    picture: NDArray[np.uint8],
+    away: NDArray[np.float64],
+    half: float,
+    axis: Axis,
+    volume: float,
+    short: bool,
+) -> NDArray[np.uint8]:
+    """The picture of a ventricle with a share `volume` of its volume at end-diastole."""
+    across, along = volume**ACROSS, volume**ALONG
+    wall = (1 + WALL) ** 2 - 1  # in cavities
+    outer = np.sqrt((volume + wall) / ((1 + wall) * along))
+    knots = half * np.array([0.0, WALL, WALL + REACH])
+    if short:
+        sides = lengths = (across, outer, 1.0)
+    else:
+        sides, lengths = (across, outer, 1.0), (along, along, 1.0)
+    side = np.array([-axis.along[1], axis.along[0]])
+    target = np.moveaxis(np.indices(picture.shape, np.float64), 0, -1) - axis.origin
+    reached = (target @ axis.along, target @ side)
+    source = target + axis.origin
+    for _ in range(STEPS):
+        far = ndimage.map_coordinates(away, np.moveaxis(source, -1, 0), order=1, mode="nearest")
+        u = reached[0] / np.interp(far, knots, lengths)
+        v = reached[1] / np.interp(far, knots, sides)
+        found = axis.origin + u[..., None] * axis.along + v[..., None] * side
+        source = (source + found) / 2
+    seen = ndimage.map_coordinates(
+        picture.astype(np.float32), np.moveaxis(source, -1, 0), order=1, mode="constant"
+    )
+    return np.asarray(seen.round().clip(0, 255), np.uint8)
