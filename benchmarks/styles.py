@@ -1,8 +1,9 @@
 """The released block style (v1) against our own (v2), trained alike on the phantom.
 
 Usage: python benchmarks/styles.py [--task image|video|both] [--steps 400] [--seeds 3]
-[--precision bf16] [--latents FOLDER] [--styles NAME ...]. FOLDER comes from `echoflow encode` on a
-phantom dataset; without it 200 hearts are rendered and encoded by nano's A-VAE first. Same
+[--precision bf16] [--batch N] [--frames 32] [--latents FOLDER] [--styles NAME ...].
+FOLDER comes from `echoflow encode` on a phantom dataset; without it 200 hearts are rendered and
+encoded by nano's A-VAE first. Same
 width, depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the
 table has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
 """
@@ -13,7 +14,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +36,23 @@ from echoflow.training.recipes import Engine, Recipe
 from echoflow.training.table import named
 from echoflow.types import Batch, Split
 
-FRAMES = 32
 IMAGE: dict[str, Config] = {
     "v1, as released": FMiTv1Config(4, 28, 4, 128, 6, 4),
     "v2": FMiTConfig(4, 28, 4, 128, 6, 4),
     "v2, preconditioned": FMiTConfig(4, 28, 4, 128, 6, 4, preconditioned=True),
 }
-VIDEO: dict[str, Config] = {
-    "v1, as released": FMvTv1Config(4, (28, 28), FRAMES, (2, 4, 4), 128, 7, 4),
-    "v1, heads merged in order": FMvTv1Config(
-        4, (28, 28), FRAMES, (2, 4, 4), 128, 7, 4, scrambled_heads=False
-    ),
-    "v2": FMvTConfig(4, 28, FRAMES, (2, 4, 4), 128, 7, 4),
-    "v2, preconditioned": FMvTConfig(4, 28, FRAMES, (2, 4, 4), 128, 7, 4, preconditioned=True),
-}
+
+
+def video_configs(frames: int) -> dict[str, Config]:
+    """The styles of the video model for clips of so many frames."""
+    v1 = FMvTv1Config(4, (28, 28), frames, (2, 4, 4), 128, 7, 4)
+    v2 = FMvTConfig(4, 28, frames, (2, 4, 4), 128, 7, 4)
+    return {
+        "v1, as released": v1,
+        "v1, heads merged in order": replace(v1, scrambled_heads=False),
+        "v2": v2,
+        "v2, preconditioned": replace(v2, preconditioned=True),
+    }
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,20 @@ class Contest:
     held_out: list[Batch]
 
 
-def contests(latents: Path, wanted: str) -> list[Contest]:
+def contests(latents: Path, wanted: str, frames: int) -> list[Contest]:
     train, held = (Latents.read(latents, split) for split in (Split.TRAIN, Split.VAL))
 
     def image(part: Latents) -> Source:
         return AnatomySource(part, sampled=False)
 
     def video(part: Latents) -> Source:
-        return ClipSource(part, FRAMES, "first", False)
+        return ClipSource(part, frames, "first", False)
 
     found = [
         Contest("image", IMAGE, named("nano-lifm"), image(train), fixed(image(held), 64)),
-        Contest("video", VIDEO, named("nano-lvfm"), video(train), fixed(video(held), 16)),
+        Contest(
+            "video", video_configs(frames), named("nano-lvfm"), video(train), fixed(video(held), 16)
+        ),
     ]
     return [contest for contest in found if wanted in (contest.name, "both")]
 
@@ -137,6 +143,8 @@ def main() -> None:
     parser.add_argument("--task", choices=("image", "video", "both"), default="both")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch", type=int, help="default that of nano's recipe")
+    parser.add_argument("--frames", type=int, default=32, help="of the video task")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
@@ -146,12 +154,15 @@ def main() -> None:
         if args.latents is None:
             prepared(Path(folder), 200, weights_folder("nano") / "avae")
         rows = [
-            row(contest, name, config, engines(args, contest.recipe.engine.batch))
-            for contest in contests(args.latents or Path(folder) / "latents", args.task)
+            row(contest, name, config, engines(args, args.batch or contest.recipe.engine.batch))
+            for contest in contests(
+                args.latents or Path(folder) / "latents", args.task, args.frames
+            )
             for name, config in contest.configs.items()
             if not args.styles or name in args.styles
         ]
-    settings = {key: getattr(args, key) for key in ("steps", "seeds", "lr", "compile", "precision")}
+    told = ("steps", "seeds", "batch", "frames", "lr", "compile", "precision")
+    settings = {key: getattr(args, key) for key in told}
     card = {**where(), **settings, "rows": rows}
     out = args.out or Path(f"benchmarks/results/styles_{args.task}.json")
     with atomic_file(out) as work:
