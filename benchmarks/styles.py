@@ -2,10 +2,11 @@
 
 Usage: python benchmarks/styles.py [--task image|video|both] [--steps 400] [--seeds 3]
 [--precision bf16] [--batch N] [--frames 32] [--latents FOLDER] [--styles NAME ...].
+
 FOLDER comes from `echoflow encode` on a phantom dataset; without it 200 hearts are rendered and
-encoded by nano's A-VAE first. Same
-width, depth, patches, batches, noises and steps; AdamW for all. Every run starts from nothing; the
-table has the loss of the averaged weights on held-out patients, mean and deviation over the seeds.
+encoded by nano's A-VAE first. Same width, depth, patches, batches, noises and steps; AdamW for all.
+Every run starts from nothing; the table has the loss of the averaged weights on held-out patients,
+mean and deviation over the seeds.
 """
 
 from __future__ import annotations

@@ -108,6 +108,7 @@ class Findings:
     swept: Sweep
     taus: Mapping[str, float]
     finder: Finder
+    warped: bool  # whether videos start from an anatomy that was warped until it beat
 
     def reports(self) -> list[Report]:
         """The same numbers for programs."""
@@ -156,6 +157,7 @@ def measure(studio: Studio, made: Made, hearts: Sequence[Anatomy], swept: Sweep)
         swept=swept,
         taus=studio.privacy.thresholds(),
         finder=studio.finder,
+        warped=studio.motion.start_index > 0,
     )
 
 

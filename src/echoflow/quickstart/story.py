@@ -158,13 +158,19 @@ def _picture(images: Mapping[str, bytes], file: str, caption: str, alt: str) -> 
 
 
 def _dataset(found: Findings, images: Mapping[str, bytes]) -> Section:
+    start = ""
+    if found.warped:
+        start = (
+            " It did not begin with noise alone, but with the anatomy warped until it beat with "
+            "that EF, and then half drowned in noise."
+        )
     return Section(
         "The dataset",
         [
             "Each heart began as a mask of the left-ventricular cavity. The image model painted an "
             "anatomy round it, the privacy filter judged the anatomy, the video model made it beat "
-            "at the requested EF, and a regressor measured the EF of the result. The folder "
-            "`dataset` has the layout of EchoNet-Dynamic, so its tools read it as it is.",
+            f"at the requested EF, and a regressor measured the EF of the result.{start} The "
+            "folder `dataset` has the layout of EchoNet-Dynamic, so its tools read it as it is.",
         ],
         [
             _picture(
