@@ -19,6 +19,7 @@ def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main([*words, "--out", str(out)]) == 0
     assert f"4 videos compared; open {out}.html" in capsys.readouterr().out
     assert sorted(path.name for path in out.parent.iterdir()) == [
+        "truth-files",
         "truth.html",
         "truth.json",
         "truth.md",

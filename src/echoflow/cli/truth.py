@@ -53,10 +53,7 @@ def truth(
 
     plan = TruthPlan(hearts, chosen, asked, seed=seed, quality=quality)
     pipeline = load(weights, device, model or (), setting)
-    motion = pipeline.motion
-    motion = replace(motion, steps=steps or motion.steps)
-    motion = motion if guidance is None else replace(motion, scale=guidance)
-    plan = replace(plan, motion=motion)
+    plan = replace(plan, motion=pipeline.motion.tuned(steps, guidance))
     prints = {"weights": fingerprint(weights_folder(weights))}
     follows_from = {**settings(pipeline, plan), **prints, "inference": setting}
     kept = Kept.begin(out.with_name(f"{out.name}.part"), follows_from)
