@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from echoflow.data.beat import contraction
 from echoflow.data.masks import disks
 from echoflow.data.phantom import PhantomPatient
-from echoflow.data.warp import round_, warped
+from echoflow.data.warp import is_round, warped
 from echoflow.types import InputError, View
 
 SIDE = 224  # twice as fine as videos, so that whole pixels matter less
@@ -92,8 +92,8 @@ def test_no_teeth_at_the_edge() -> None:
 
 
 def test_without_a_view_the_shape_decides() -> None:
-    assert round_(ellipse(36, 34))
-    assert not round_(ellipse(28, 56))
+    assert is_round(ellipse(36, 34))
+    assert not is_round(ellipse(28, 56))
     cavity = ellipse(36, 34)
     guessed, told = (warped(grey(cavity), cavity, 60.0, [1.0], view) for view in (None, View.PSAX))
     np.testing.assert_array_equal(guessed, told)

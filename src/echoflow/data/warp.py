@@ -42,7 +42,7 @@ def warped(
             f"a picture (h, w) needs the mask of its cavity, as large and not empty; got "
             f"{picture.shape} and {cavity.shape} with {int(cavity.sum())} pixels set."
         )
-    short = round_(cavity) if view is None else view is View.PSAX
+    short = is_round(cavity) if view is None else view is View.PSAX
     axis = Axis.of(cavity, View.PSAX if short else View.A4C)
     away = distance(cavity)
     half = -float(away.min())  # the radius of the largest disc inside
@@ -51,7 +51,7 @@ def warped(
     return np.stack(frames)
 
 
-def round_(cavity: NDArray[np.bool_]) -> bool:
+def is_round(cavity: NDArray[np.bool_]) -> bool:
     """Whether a cavity is about as wide as it is long."""
     rows, columns = np.nonzero(cavity)
     spread = np.linalg.eigvalsh(np.cov(np.stack([rows, columns])))
