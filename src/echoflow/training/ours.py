@@ -34,7 +34,7 @@ NANO: dict[Stage, Row] = {
     "lifm": (
         "FMiT-nano",
         {
-            "engine.steps": 2400,
+            "engine.steps": 3600,
             "engine.batch": 32,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
@@ -49,7 +49,7 @@ NANO: dict[Stage, Row] = {
     "lvfm": (
         "FMvT-nano",
         {
-            "engine.steps": 14_000,
+            "engine.steps": 7000,
             "engine.batch": 8,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
