@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from echoflow.cli import main
+from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray, write_video
 from echoflow.metrics.comparison import read_reports
 from echoflow.metrics.image import psnr, ssim
@@ -27,13 +28,13 @@ def films(root: Path, change: int = 0, n: int = 4, frames: int = 6, side: int = 
 
 def test_scores_are_means_over_frames_then_over_videos(tmp_path: Path) -> None:
     a, b = films(tmp_path / "a"), films(tmp_path / "b", 9)
-    report = pairs(b, a)
+    report = pairs(open_source(b), open_source(a))
     frames = [[read_gray(root / f"v{i}.avi")[0] for root in (a, b)] for i in range(4)]
     assert report.metrics["psnr"] == pytest.approx(np.mean([psnr(x, y).mean() for x, y in frames]))
     assert report.metrics["ssim"] == pytest.approx(np.mean([ssim(x, y).mean() for x, y in frames]))
     assert report.metrics["psnr_low"] <= report.metrics["psnr"] <= report.metrics["psnr_high"]
     assert (report.n, report.settings["frames"], report.settings["lpips"]) == (4, [6], None)
-    same = pairs(a, a, every=5)
+    same = pairs(open_source(a), open_source(a), every=5)
     assert same.metrics["mae"] == 0
     assert same.metrics["psnr"] == np.inf
 
@@ -41,7 +42,7 @@ def test_scores_are_means_over_frames_then_over_videos(tmp_path: Path) -> None:
 def test_partners_are_found_by_name_and_counted(tmp_path: Path) -> None:
     a, b = films(tmp_path / "a"), films(tmp_path / "b", 3, n=5)
     write_video(b / "v0.avi", np.zeros((7, 32, 32), np.uint8), 16)
-    report = pairs(b, a)
+    report = pairs(open_source(b), open_source(a))
     assert report.n == 3
     assert report.notes == (
         "4 of 5 videos have a partner of their name.",
@@ -50,7 +51,7 @@ def test_partners_are_found_by_name_and_counted(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     write_video(tmp_path / "c" / "other.avi", np.zeros((7, 32, 32), np.uint8), 16)
     with pytest.raises(InputError, match=r"no two videos have one name \(such as other and v0\)"):
-        pairs(tmp_path / "c", a)
+        pairs(open_source(tmp_path / "c"), open_source(a))
 
 
 def test_the_floor_is_the_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoflow.data.manifest import Manifest
-from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.distances import Progress, fingerprint_of
 from echoflow.looks import RESAMPLES, mean
@@ -43,8 +41,8 @@ class Pair:
 
 
 def pairs(
-    dataset: str | Path,
-    against: str | Path,
+    ours: Manifest,
+    theirs: Manifest,
     lpips: Lpips | None = None,
     split: Split | None = None,
     every: int = 1,
@@ -54,21 +52,8 @@ def pairs(
     """MSE, MAE, PSNR, SSIM and (with its network) LPIPS of videos of one name, [0, 1] grey.
 
     Of every pair each `every`-th frame is compared. Pairs of other shapes, and videos that cannot
-    be read, are left out and counted. `split` is one of `against`.
+    be read, are left out and counted. `split` is one of `theirs`.
     """
-    return compared(open_source(dataset), open_source(against), lpips, split, every, seed, tell)
-
-
-def compared(
-    ours: Manifest,
-    theirs: Manifest,
-    lpips: Lpips | None = None,
-    split: Split | None = None,
-    every: int = 1,
-    seed: int = 0,
-    tell: Progress = lambda done, total: None,
-) -> Report:
-    """`pairs` of datasets that are open."""
     found = paired(ours, theirs.of(split))
     rows: list[list[float]] = []
     shapes: set[tuple[int, ...]] = set()

@@ -9,6 +9,7 @@ motion of its own do not move. Not a video to look at, but one to start from (`P
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +43,8 @@ def warped(
             f"a picture (h, w) needs the mask of its cavity, as large and not empty; got "
             f"{picture.shape} and {cavity.shape} with {int(cavity.sum())} pixels set."
         )
-    short = is_round(cavity) if view is None else view is View.PSAX
-    axis = Axis.of(cavity, View.PSAX if short else View.A4C)
-    away = distance(cavity)
-    half = -float(away.min())  # the radius of the largest disc inside
-    volumes = [max(1 - ef / 100 * float(s), LEAST) for s in sigma]
-    frames = [_moved(picture, away, half, axis, volume, short) for volume in volumes]
-    return np.stack(frames)
+    heart = _Heart.of(cavity, is_round(cavity) if view is None else view is View.PSAX)
+    return np.stack([heart.moved(picture, max(1 - ef / 100 * float(s), LEAST)) for s in sigma])
 
 
 def is_round(cavity: NDArray[np.bool_]) -> bool:
@@ -65,33 +61,40 @@ def distance(cavity: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(ndimage.gaussian_filter(outside - inside, SMOOTH))
 
 
-def _moved(
-    picture: NDArray[np.uint8],
-    away: NDArray[np.float64],
-    half: float,
-    axis: Axis,
-    volume: float,
-    short: bool,
-) -> NDArray[np.uint8]:
-    """The picture of a ventricle with a share `volume` of its volume at end-diastole."""
-    across, along = volume**ACROSS, volume**ALONG
-    wall = (1 + WALL) ** 2 - 1  # in cavities
-    outer = np.sqrt((volume + wall) / ((1 + wall) * along))
-    knots = half * np.array([0.0, WALL, WALL + REACH])
-    if short:
-        sides = lengths = (across, outer, 1.0)
-    else:
-        sides, lengths = (across, outer, 1.0), (along, along, 1.0)
-    side = np.array([-axis.along[1], axis.along[0]])
-    near = away <= knots[-1]  # what is further out stays where it is
-    target = np.argwhere(near).astype(np.float64)
-    u, v = (target - axis.origin) @ axis.along, (target - axis.origin) @ side
-    source = target
-    for _ in range(STEPS):
-        far = ndimage.map_coordinates(away, source.T, order=1, mode="nearest")
-        back = np.stack([u / np.interp(far, knots, lengths), v / np.interp(far, knots, sides)], 1)
-        source = (source + axis.origin + back @ np.stack([axis.along, side])) / 2
-    moved = picture.copy()
-    seen = ndimage.map_coordinates(picture.astype(np.float32), source.T, order=1)
-    moved[near] = seen.round().clip(0, 255)
-    return moved
+@dataclass(frozen=True)
+class _Heart:
+    """A ventricle at end-diastole: how far from its edge each pixel is, and along what it moves."""
+
+    away: NDArray[np.float64]
+    half: float  # the radius of the largest disc inside
+    axis: Axis
+    short: bool
+
+    @classmethod
+    def of(cls, cavity: NDArray[np.bool_], short: bool) -> _Heart:
+        away = distance(cavity)
+        return cls(
+            away, -float(away.min()), Axis.of(cavity, View.PSAX if short else View.A4C), short
+        )
+
+    def moved(self, picture: NDArray[np.uint8], volume: float) -> NDArray[np.uint8]:
+        """The picture of a ventricle with a share `volume` of its volume at end-diastole."""
+        across, along = volume**ACROSS, volume**ALONG
+        wall = (1 + WALL) ** 2 - 1  # in cavities
+        outer = np.sqrt((volume + wall) / ((1 + wall) * along))
+        knots = self.half * np.array([0.0, WALL, WALL + REACH])
+        sides = (across, outer, 1.0)
+        lengths = sides if self.short else (along, along, 1.0)
+        axes = np.stack([self.axis.along, [-self.axis.along[1], self.axis.along[0]]])
+        near = self.away <= knots[-1]  # what is further out stays where it is
+        target = np.argwhere(near).astype(np.float64)
+        u, v = axes @ (target - self.axis.origin).T
+        source = target
+        for _ in range(STEPS):
+            far = ndimage.map_coordinates(self.away, source.T, order=1, mode="nearest")
+            back = np.stack([u / np.interp(far, knots, lengths), v / np.interp(far, knots, sides)])
+            source = (source + self.axis.origin + back.T @ axes) / 2
+        moved = picture.copy()
+        seen = ndimage.map_coordinates(picture.astype(np.float32), source.T, order=1)
+        moved[near] = seen.round().clip(0, 255)
+        return moved

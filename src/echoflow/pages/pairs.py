@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from echoflow.data.manifest import Manifest
@@ -12,7 +13,7 @@ from echoflow.metrics.lpips import Lpips
 from echoflow.metrics.page import Page
 from echoflow.metrics.report import Report
 from echoflow.pages.numbers import numbers_page
-from echoflow.pairs import compared
+from echoflow.pairs import pairs
 from echoflow.types import Split
 
 
@@ -30,9 +31,7 @@ def measured(
     """`pairs`, and the same of `most` real videos put through the A-VAE of `weights`."""
 
     def measure(ours: Manifest, theirs: Manifest) -> Report:
-        return compared(
-            ours, theirs, lpips, split, every, seed, lambda done, n: tell("pairs", done, n)
-        )
+        return pairs(ours, theirs, lpips, split, every, seed, partial(tell, "pairs"))
 
     opened = open_source(against)
     real = replace(opened, records=opened.of(split))

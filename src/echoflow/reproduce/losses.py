@@ -31,7 +31,7 @@ def _row(job: Job) -> Report:
     made = rebuilt(job.source, records, job.engine.space, job.out / "rebuilt", tell)
     lpips, note = felt(job)
     tell = partial(job.tell, "pairs")
-    found = pairs(made.root, job.real.root, lpips, Split.TEST, seed=job.seed, tell=tell)
+    found = pairs(made, job.real, lpips, Split.TEST, seed=job.seed, tell=tell)
     metrics, settings, notes = dict(found.metrics), dict(found.settings), [*found.notes, *note]
     for name in job.extractors:
         network = extractor(name, job.weights, job.extractor_folder)
