@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from echoflow.cli import main
+from echoflow.data.prepare import Window
+from echoflow.data.sources import open_source
 from echoflow.data.video import write_video
-from echoflow.distances import distances, extractor
+from echoflow.distances import alike, distances, extractor
 from echoflow.metrics.features import RandomFeatures
 from echoflow.types import InputError
 
@@ -32,7 +34,7 @@ def test_brighter_videos_are_further_away(tmp_path: Path) -> None:
     assert distant.metrics["fd"] > 3 * close.metrics["fd"]
     assert distant.metrics["kid"] > close.metrics["kid"]
     assert close.n == 12
-    wanted = {"frames": 4, "size": [32, 32], "fps": [16.0], "extractor": "random", "split": "all"}
+    wanted = {"frames": 4, "size": [32, 32], "fps": 16.0, "extractor": "random", "split": "all"}
     assert wanted.items() <= dict(close.settings).items()
     assert close.notes[0].startswith("features of a random network")
     assert "12 and 12 samples are too few for 32 features" in close.notes[1]
@@ -50,6 +52,19 @@ def test_videos_left_out_are_counted(tmp_path: Path) -> None:
         InputError, match=r"no videos to take features of.* 8 shorter than 6 frames"
     ):
         distances(real, real, RandomFeatures(), frames=6)
+
+
+def test_real_videos_are_brought_to_the_rate_and_size_of_the_generated(tmp_path: Path) -> None:
+    made, real = folder(tmp_path / "made", 8, 1), tmp_path / "real"
+    real.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(8):  # of three rates and two shapes, none that of the others
+        video = rng.integers(0, 90, (14, 40 + 8 * (i % 2), 48), np.uint8)
+        write_video(real / f"v{i}.avi", video, (25.0, 47.0, 50.0)[i % 3])
+    report = distances(made, real, RandomFeatures(), frames=4)
+    assert (report.settings["fps"], report.settings["size"], report.n) == (16.0, [32, 32], 8)
+    assert alike(open_source(real), RandomFeatures()) == Window(16, 32.0, 112)
+    assert distances(real, made, RandomFeatures(), frames=3).settings["size"] == [112, 112]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echoflow.data.sources import open_source
 from echoflow.data.video import write_video
 from echoflow.distances import distances
 from echoflow.evaluation import evaluate
@@ -24,7 +25,10 @@ WITHOUT = {"kid_std", "fd_means", "is_std", "psnr_of_mean"}
 MEASURES: dict[str, tuple[Callable[[Path, Path], Report], set[str]]] = {
     "dataset": (evaluate, set()),
     "distances": (lambda a, b: distances(a, b, RandomFeatures(), frames=4), NETWORK),
-    "pairs": (pairs, {"lpips", "lpips_sha256", "every"}),
+    "pairs": (
+        lambda a, b: pairs(open_source(a), open_source(b)),
+        {"lpips", "lpips_sha256", "every"},
+    ),
     "inception": (lambda a, b: variety(a, RandomClasses(), 4, splits=2), NETWORK | {"splits"}),
 }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from echoflow.data.findings import Flaw
 from echoflow.data.manifest import FILE_LIST, Manifest
+from echoflow.data.prepare import PROTOCOLS, Window, load_clip
 from echoflow.data.sources import open_source
-from echoflow.data.video import read_gray
 from echoflow.encoders import TRUNKS, Trunk, trunk
 from echoflow.judges import EFFeatures, Regressor
 from echoflow.metrics.distribution import distribution
@@ -22,6 +23,7 @@ from echoflow.metrics.report import Report, fingerprint
 from echoflow.types import InputError, Split, choose
 
 SCRIPTED = tuple(name for name, row in PUBLISHED.items() if row.call)
+PAPER = PROTOCOLS["echoflow"]
 EXTRACTORS = ("ef", "random", *SCRIPTED, *TRUNKS)
 Progress = Callable[[int, int], None]
 
@@ -59,14 +61,29 @@ def distances(
     """Frechet distance and its kin of the first `frames` frames of all videos of two datasets.
 
     Left out, `frames` are those that the EF regressor was trained on, or 16 for other networks.
-    Videos that are shorter or cannot be read are left out and counted in the notes. `split` takes
-    a part of the real dataset.
+    The real videos are brought to the rate and size of the generated ones (`alike`). Videos that
+    are shorter or cannot be read are left out and counted in the notes. `split` takes a part of the
+    real dataset.
     """
     ours, theirs = open_source(generated), open_source(real)
-    total = len(ours.records) + len(theirs.of(split))
-    fake = seen(ours, network, frames, None, lambda done: tell(done, total))
-    truth = seen(theirs, network, frames, split, lambda n: tell(len(ours.records) + n, total))
+    total, cut = len(ours.records) + len(theirs.of(split)), alike(ours, network, frames)
+    fake = seen(ours, network, cut, None, lambda done: tell(done, total))
+    truth = seen(theirs, network, cut, split, lambda n: tell(len(ours.records) + n, total))
     return between(fake, truth, covariance, seed)
+
+
+def alike(generated: Manifest, network: FeatureExtractor, frames: int | None = None) -> Window:
+    """What both sides are cut to: the rate and the square size that all generated videos share.
+
+    Where they do not, those of EchoFlow's protocol: 32 frames per second, 112 pixels a side.
+    """
+    rates = {round(record.fps, 2) for record in generated.records}
+    sides = {side for record in generated.records for side in (record.height, record.width)}
+    return Window(
+        _length(network) if frames is None else frames,
+        rates.pop() if len(rates) == 1 else PAPER.fps,
+        sides.pop() if len(sides) == 1 else PAPER.size,
+    )
 
 
 @dataclass(frozen=True)
@@ -80,17 +97,15 @@ class Seen:
 
 
 def seen(
-    dataset: str | Path | Manifest,
+    manifest: Manifest,
     network: FeatureExtractor,
-    frames: int | None = None,
+    cut: Window,
     split: Split | None = None,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Seen:
-    """The features of a dataset or of one of its splits; see `distances` for the rest."""
-    manifest = dataset if isinstance(dataset, Manifest) else open_source(dataset)
+    """The features of a dataset or of one of its splits, every video cut to one window."""
     part = replace(manifest, records=manifest.of(split))
-    frames = _length(network) if frames is None else frames
-    features, notes = _features(part, network, frames, tell)
+    features, notes = _features(part, network, cut, tell)
     return Seen(features, fingerprint_of(manifest), split.value if split else "all", notes)
 
 
@@ -114,32 +129,28 @@ def _length(network: FeatureExtractor) -> int:
 
 
 def _features(
-    manifest: Manifest, network: FeatureExtractor, frames: int, tell: Callable[[int], None]
+    manifest: Manifest, network: FeatureExtractor, cut: Window, tell: Callable[[int], None]
 ) -> tuple[Features, tuple[str, ...]]:
     """Features of a dataset, and a note on the videos left out of it."""
     left: Counter[str] = Counter()
-    rates: set[float] = set()
 
     def clips() -> Iterator[np.ndarray]:
         for done, record in enumerate(manifest.records, 1):
             try:
-                video, fps = read_gray(manifest.video(record))
-            except InputError:
-                left["unreadable"] += 1
+                video = load_clip(manifest, record, cut).video
+            except InputError as error:
+                short = isinstance(error, Flaw) and error.kind == "too-short"
+                left[f"shorter than {cut.frames} frames" if short else "unreadable"] += 1
                 continue
             finally:
                 tell(done)
-            if len(video) < frames:
-                left[f"shorter than {frames} frames"] += 1
-                continue
-            rates.add(round(fps, 2))
-            yield video[:frames]
+            yield video
 
     try:
         found = extracted(network, clips())
     except InputError as error:
         raise InputError(f"{manifest.root}: {error}{_left_out(left)}") from error
-    known = {**found.settings, "fps": sorted(rates)}
+    known = {**found.settings, "fps": cut.fps}
     return replace(found, settings=known), used(manifest, found.videos, left)
 
 

@@ -7,7 +7,8 @@ Datasets: `evaluate` reads a folder, real or synthetic, and can set a second one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from echoflow.data.findings import left_out_line
 from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
+from echoflow.data.table import as_number
 from echoflow.distances import Progress, fingerprint_of
 from echoflow.latents import LatentSpace
 from echoflow.looks import RESAMPLES, grey_distance, looks, mean
@@ -30,7 +32,7 @@ from echoflow.metrics.report import Report
 from echoflow.privacy import Privacy, Verdict, rejection_rate
 from echoflow.sampling import SamplingPlan
 from echoflow.synthesis import DatasetPlan, Engine, MaskSource, Regressor, accepted
-from echoflow.types import Clip, InputError, Split, View, check_ef
+from echoflow.types import Clip, InputError, Record, Split, View, check_ef
 
 ASKED = "EF_requested"  # the column of FileList.csv that makes a dataset a synthetic one
 SEED = 0  # of the resamples of a stage's report
@@ -164,12 +166,26 @@ def _rate(name: str, verdicts: Sequence[Verdict]) -> dict[str, float]:
 # ---- datasets -----------------------------------------------------------------------------------
 
 
+def asked_of(manifest: Manifest) -> Iterator[tuple[Record, float]]:
+    """The records that say which EF was asked for, in percent; `InputError`: one is no number."""
+    for record in manifest.records:
+        cell = manifest.extras.get(record.uid, {}).get(ASKED, "")
+        if not cell:
+            continue
+        if math.isnan(asked := as_number(cell)):
+            raise InputError(
+                f"{manifest.root}: {ASKED} of {record.uid} is {cell!r}; it must be an EF in "
+                "percent or empty."
+            )
+        yield record, asked
+
+
 def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
     """EF asked, EF measured and view of every row of a synthetic dataset, single draw."""
     rows = [
-        (float(manifest.extras[r.uid][ASKED]), r.ef, r.view)
-        for r in manifest.records
-        if r.ef is not None and manifest.extras.get(r.uid, {}).get(ASKED, "")
+        (asked, record.ef, record.view)
+        for record, asked in asked_of(manifest)
+        if record.ef is not None
     ]
     asked, measured = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
     return asked, measured, [r[2] for r in rows]

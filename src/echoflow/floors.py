@@ -78,7 +78,7 @@ def floors(
     of `regressor` on the same videos, before and after, where their EF is known. A floor that so
     few videos do not allow is empty, and its note says why.
     """
-    found = {REAL: _floor(REAL, lambda: measure(*halves(real, seed)))} if halved else {}
+    found = {REAL: one_floor(REAL, lambda: measure(*halves(real, seed)))} if halved else {}
     if space is None or most < 1:
         return found
     part = _readable(some(real, most, seed))
@@ -86,7 +86,7 @@ def floors(
         unread = f"{AVAE}: none of the {most} videos drawn can be read; give more, or another seed."
         return {**found, AVAE: Report(AVAE, {}, 0, notes=(unread,))}
     again = rebuilt(part, part.records, space, folder / "rebuilt", tell)
-    report = _floor(AVAE, lambda: measure(again, part))
+    report = one_floor(AVAE, lambda: measure(again, part))
     paired = f"{AVAE}: {len(part.records)} real videos against themselves."
     found[AVAE] = replace(report, notes=(paired, *report.notes))
     if regressor is None:
@@ -178,7 +178,8 @@ def _with(floor: Report, errors: Report | None) -> Report:
     return replace(floor, metrics={**floor.metrics, **errors.metrics}, notes=(*floor.notes, told))
 
 
-def _floor(name: str, measured: Callable[[], Report]) -> Report:
+def one_floor(name: str, measured: Callable[[], Report]) -> Report:
+    """A report by the name of a floor; an empty one with the reason where it cannot be measured."""
     try:
         report = measured()
     except InputError as error:

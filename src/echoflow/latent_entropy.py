@@ -60,6 +60,7 @@ def latent_entropy(
     metrics |= {f"{name}_per_dim": value / whole.dims for name, value in metrics.items()}
     metrics["shrunk"] = whole.shrinkage
     settings = {
+        "videos": len(videos),
         "shape": list(videos.shape[2:]),
         "frames": frames,
         "posterior": posterior,

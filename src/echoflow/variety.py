@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,9 +117,12 @@ def variety(
     score = _score(found, splits, nominal)
     metrics = {"is": score(np.arange(len(found)))}
     metrics["is_std"] = inception_score(np.concatenate(found), splits, nominal).std
-    low, high = jackknifed(_score(found, splits, None), len(found), seed=seed)
-    metrics |= {"is_low": max(low, 1.0), "is_high": high}
+    plain = _score(found, splits, None)
+    low, high = jackknifed(plain, len(found), seed=seed)
+    moved = metrics["is"] - plain(np.arange(len(found)))  # by `nominal`
+    metrics |= {"is_low": max(low + moved, 1.0), "is_high": high + moved}
     settings = {
+        "videos": len(found),
         "frames": frames,
         "fps": sorted(rates),
         "size": sorted(sizes),
@@ -131,7 +135,7 @@ def variety(
         "seed": seed,
     }
     caveat = (network.identity.caveat,) if network.identity.caveat else ()
-    notes = (*caveat, *used(manifest, len(found), left))
+    notes = (*caveat, *used(replace(manifest, records=records), len(found), left))
     prints = {"dataset": fingerprint_of(manifest)}
     return Report("inception score", metrics, len(found), settings, prints, notes)
 

@@ -51,6 +51,13 @@ def test_few_latents_are_told_with_their_bias() -> None:
     assert "5 latents of 10 numbers" in shrunk.notes[0]
 
 
+def test_fewer_latents_than_numbers_have_no_entropy() -> None:
+    for seed in range(6):  # what is left of a singular matrix is rounding noise of either sign
+        z = np.random.default_rng(seed).normal(size=(40, 1, 8, 8))
+        with pytest.raises(InputError, match="is singular"):
+            joint_entropy(z, shrinkage="none")
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match="5 latents of 10 numbers is singular"):
         joint_entropy(RNG.normal(size=(5, 10)), shrinkage="none")

@@ -31,7 +31,7 @@ Out = Annotated[Path, typer.Option(help="Report files <out>.json and <out>.md.")
 OutMaybe = Annotated[Path | None, typer.Option(help="Also write <out>.json and <out>.md.")]
 OutMaybePage = Annotated[Path | None, typer.Option(help="Also write <out>.html, .md and .json.")]
 RealSplit = Annotated[str | None, typer.Option(help="Split of the real videos; all if not given.")]
-Seed = Annotated[int, typer.Option(help="Seed of subsets and intervals.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of subsets and intervals.")]
 Floors = Annotated[
     int,
     typer.Option(
@@ -135,7 +135,7 @@ def scores(
     ],
     out: OutMaybe = None,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
 ) -> None:
     """EchoDiffusion's table from its score file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from echoflow.metrics.report import Report, number, span
@@ -72,6 +73,6 @@ def _settings(report: Report) -> str:
 
 def _verdict(a: Report, b: Report, name: str) -> str:
     first, second = a.interval(name), b.interval(name)
-    if first is None or second is None:
+    if first is None or second is None or any(map(math.isnan, (*first, *second))):
         return "-"
     return "apart" if first[1] < second[0] or second[1] < first[0] else "overlap"

@@ -56,7 +56,7 @@ def joint_entropy(
     n, dims = x.shape
     covariance, amount = _covariance(x, shrinkage)
     sign, log_det = np.linalg.slogdet(covariance)
-    if sign <= 0:
+    if sign <= 0 or (amount == 0 and n <= dims):
         raise InputError(
             f"the covariance of {n} latents of {dims} numbers is singular, so their entropy is "
             "minus infinity; give more latents, or use the shrinkage ledoit-wolf."

@@ -29,10 +29,11 @@ def bootstrapped(
 ) -> Interval:
     """Percentile bootstrap interval of a statistic of `n` items, `level` in percent."""
     index = np.random.default_rng(seed).integers(0, n, (resamples, n))
-    values = [value for value in map(statistic, index) if np.isfinite(value)] or [np.nan]
+    values = [value for value in map(statistic, index) if not np.isnan(value)] or [np.nan]
     tail = (100.0 - level) / 2.0
-    low, high = np.percentile(values, [tail, 100.0 - tail])
-    return float(low), float(high)
+    whole = bool(np.isfinite(values).all())  # between infinite ones nothing can be interpolated
+    ends = np.percentile(values, [tail, 100.0 - tail], method="linear" if whole else "nearest")
+    return float(ends[0]), float(ends[1])
 
 
 def jackknifed(

@@ -82,7 +82,8 @@ def kid(a: ArrayLike, b: ArrayLike, subsets: int = 100, size: int = 1000, seed: 
     """Kernel distance over `subsets` draws of `size` samples from either set, without replacement.
 
     The standard deviation (population) is that between subsets, not an error of the mean. Where a
-    set is smaller than `size`, subsets have its size and a note says so.
+    set is smaller than `size`, subsets have its size and a note says so; of two such sets of one
+    size there is a single subset, and no deviation.
     """
     x, y = pair(a, b)
     least = min(len(x), len(y))
@@ -90,6 +91,8 @@ def kid(a: ArrayLike, b: ArrayLike, subsets: int = 100, size: int = 1000, seed: 
     if least < size:
         notes = (f"KID subsets hold {least} samples instead of {size}: that is the smaller set.",)
     size, rng = min(size, least), np.random.default_rng(seed)
+    if size == len(x) == len(y):  # there is one subset, and nothing between subsets
+        return KID(mmd2(x, y), float("nan"), 1, size, notes)
     draws = [
         mmd2(x[rng.choice(len(x), size, False)], y[rng.choice(len(y), size, False)])
         for _ in range(subsets)

@@ -59,7 +59,7 @@ def untrained(trunk: Trunk) -> Any:
         import lpips  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
-            "LPIPS needs the package lpips; install echoflow[metrics], or leave LPIPS out."
+            "LPIPS needs the package lpips; install the extra `metrics`, or leave LPIPS out."
         ) from None
     net = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     return net.eval().requires_grad_(False)

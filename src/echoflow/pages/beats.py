@@ -45,4 +45,6 @@ def page(dataset: Path, found: Floored) -> Page:
         "smoothness of the volume curve, and whether the heart stays itself.",
         found.report,
         found.floors,
+        "The last columns are what is natural: one half of the real videos by itself, and real "
+        "videos put through the A-VAE. Nearer to them is better, whichever way.",
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from echoflow.data.manifest import Manifest
 from echoflow.data.sources import open_source
-from echoflow.evaluation import ASKED, evaluate, obedience
+from echoflow.evaluation import asked_of, evaluate, obedience
 from echoflow.floors import Floored, Tell, beside, floored, header
 from echoflow.judges import Segmenter
 from echoflow.metrics import diagrams, figures
@@ -53,7 +53,7 @@ def measured(
     report = evaluate(root, against, split, seed, lambda done, n: tell("videos", done, n))
     ours = open_source(root)
     if against is None:
-        return Measured(ours, None, Floored(report))
+        return Measured(replace(ours, records=ours.of(split)), None, Floored(report))
     real = open_source(against)
     theirs = replace(real, records=real.of(split))
 
@@ -176,5 +176,4 @@ def _efs(records: Sequence[Record]) -> list[float]:
 
 
 def _asked(ours: Manifest) -> list[float]:
-    cells = [ours.extras.get(record.uid, {}).get(ASKED, "") for record in ours.records]
-    return [float(cell) for cell in cells if cell]
+    return [asked for _, asked in asked_of(ours)]

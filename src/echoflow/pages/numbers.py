@@ -50,7 +50,9 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def numbers_page(title: str, lead: str, report: Report, floors: Mapping[str, Report]) -> Page:
+def numbers_page(
+    title: str, lead: str, report: Report, floors: Mapping[str, Report], explained: str = FLOORS
+) -> Page:
     """A page without pictures: a report beside its floors, and where all of it comes from."""
     table = Table(header(floors), beside(report, floors))
     notes = [f"Note: {note}" for note in report.notes]
@@ -59,7 +61,7 @@ def numbers_page(title: str, lead: str, report: Report, floors: Mapping[str, Rep
         lead=lead,
         tiles=[(str(report.n), "videos")],
         sections=[
-            Section("The numbers", [FLOORS, *notes] if floors else notes, table=table),
+            Section("The numbers", [explained, *notes] if floors else notes, table=table),
             *every_number([report, *floors.values()]),
         ],
         footer="Written by `echoflow evaluate`. Not for diagnosis.",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
-from echoflow.distances import between, extractor, seen
+from echoflow.distances import alike, between, extractor, seen
 from echoflow.metrics.lpips import Lpips
 from echoflow.metrics.report import Report
 from echoflow.pairs import pairs
@@ -35,8 +34,9 @@ def _row(job: Job) -> Report:
     metrics, settings, notes = dict(found.metrics), dict(found.settings), [*found.notes, *note]
     for name in job.extractors:
         network = extractor(name, job.weights, job.extractor_folder)
-        real = seen(replace(job.real, records=job.real.of(Split.TEST)), network)
-        apart = between(seen(made, network), real, seed=job.seed)
+        cut = alike(made, network)
+        real = seen(job.real, network, cut, Split.TEST)
+        apart = between(seen(made, network, cut), real, seed=job.seed)
         metrics |= {named(name, metric): value for metric, value in apart.metrics.items()}
         settings |= {f"{name}: {key}": value for key, value in apart.settings.items()}
         notes += apart.notes

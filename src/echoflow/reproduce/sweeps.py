@@ -15,7 +15,9 @@ from functools import partial
 import torch
 
 from echoflow.data.manifest import FILE_LIST
-from echoflow.distances import Seen, between, extractor, seen
+from echoflow.data.prepare import Window
+from echoflow.data.sources import open_source
+from echoflow.distances import Seen, alike, between, extractor, seen
 from echoflow.evaluation import evaluate
 from echoflow.metrics.report import Report
 from echoflow.reproduce.job import Job, slug
@@ -76,22 +78,23 @@ class _Eyes:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._real: dict[str, Seen] = {}
+        self._real: dict[tuple[str, Window], Seen] = {}
         self.networks = {
             name: extractor(name, job.weights, job.extractor_folder) for name in job.extractors
         }
 
-    def real(self, name: str) -> Seen:
-        """The real training videos in the eyes of a network."""
-        if name not in self._real:
+    def real(self, name: str, cut: Window) -> Seen:
+        """The real training videos, cut so, in the eyes of a network."""
+        if (name, cut) not in self._real:
             total = len(self.job.source.of(Split.TRAIN))
-            self._real[name] = seen(
+            self._real[name, cut] = seen(
                 self.job.source,
                 self.networks[name],
-                split=Split.TRAIN,
-                tell=lambda done: self.job.tell(f"real, {name}", done, total),
+                cut,
+                Split.TRAIN,
+                lambda done: self.job.tell(f"real, {name}", done, total),
             )
-        return self._real[name]
+        return self._real[name, cut]
 
 
 def _row(job: Job, row: str, plan: SamplingPlan, eyes: _Eyes) -> Report:
@@ -104,8 +107,10 @@ def _row(job: Job, row: str, plan: SamplingPlan, eyes: _Eyes) -> Report:
     looks = evaluate(folder, seed=job.seed)
     metrics, settings, notes = dict(looks.metrics), dict(looks.settings), list(looks.notes)
     prints = {**looks.fingerprints, "weights": job.fingerprint}
+    videos = open_source(folder)
     for name, network in eyes.networks.items():
-        apart = between(seen(folder, network), eyes.real(name), seed=job.seed)
+        cut = alike(videos, network)
+        apart = between(seen(videos, network, cut), eyes.real(name, cut), seed=job.seed)
         for metric, value in apart.metrics.items():
             metrics[named(name, metric)] = value
         settings |= {f"{name}: {key}": value for key, value in apart.settings.items()}
