@@ -101,6 +101,31 @@ def test_it_goes_on_where_it_was_stopped(videos: Path, tmp_path: Path) -> None:
         scores(videos, out, Task(2))
 
 
+def test_rows_of_another_model_are_not_gone_on_with(videos: Path, tmp_path: Path) -> None:
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+
+    def stopping(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+        raise KeyboardInterrupt
+
+    def begun(weights: str, subject: Subject) -> None:
+        follows = {"weights": weights}
+        score(subject, manifest, manifest.records, Task(1), measure, None, out, follows=follows)
+
+    with pytest.raises(KeyboardInterrupt):
+        begun("a", replace(SUBJECT, animate=stopping))
+    with pytest.raises(InputError, match="of other settings, weights or videos"):
+        begun("b", SUBJECT)
+    begun("a", SUBJECT)
+
+
+def test_efs_of_a_range_need_none_of_the_video(videos: Path, tmp_path: Path) -> None:
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+    unknown = [replace(record, ef=None) for record in manifest.records]
+    score(SUBJECT, manifest, unknown, Task(1, (15.0, 85.0)), measure, None, out)
+    with pytest.raises(InputError, match="ask for EFs of a range, such as 15:85"):
+        score(SUBJECT, manifest, unknown, Task(1), measure, None, tmp_path / "t.csv")
+
+
 def test_some_of_the_videos(videos: Path) -> None:
     records = open_source(videos).records
     assert some(records, None) == some(records, 9) == records

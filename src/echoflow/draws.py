@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -101,17 +101,20 @@ def score(
     lpips: Perceptual | None,
     out: str | Path,
     progress: Progress = lambda done, total: None,
+    follows: Mapping[str, str] | None = None,
 ) -> Path:
     """The score file `out`, a row for every draw of every video; empty LPIPS without a network.
 
     Whatever stops it, the same call goes on behind the videos that are finished: they are kept in
-    `<out>.part`, which becomes `out` at the end.
+    `<out>.part`, which becomes `out` at the end. `follows` names what else the rows follow from,
+    such as hashes of the weights; rows of others are refused.
     """
     out = Path(out)
     if out.exists():
         raise InputError(f"{out} is there already; choose another name, or remove it.")
     source = PixelClips(manifest, tuple(records), subject.window, task.frame, 1)
-    part = _Part(out.with_name(f"{out.name}.part"), task, subject.window)
+    told = {"task": asdict(task), "window": asdict(subject.window), **(follows or {})}
+    part = _Part(out.with_name(f"{out.name}.part"), json.dumps(told), task.draws)
     done = part.begin()
     for number, record in enumerate(records, start=1):
         if record.uid not in done:
@@ -164,30 +167,30 @@ class _Part:
     """The rows so far, after a line that says what they are of."""
 
     path: Path
-    task: Task
-    window: Window
+    head: str
+    draws: int
 
     def begin(self) -> set[str]:
         """The videos that are finished; rows of one that is not are taken away."""
-        head = json.dumps({"task": asdict(self.task), "window": asdict(self.window)})
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.write(head, [])
+            self.write([])
             return set()
         first, *lines = self.path.read_text().splitlines()
-        if first != head:
+        if first != self.head:
             raise InputError(
-                f"{self.path} holds rows of other settings; remove it, or choose another name."
+                f"{self.path} holds rows of other settings, weights or videos; remove it, or "
+                "choose another name."
             )
         rows = [row for row in csv.reader(lines) if len(row) == 1 + len(COLUMNS)]
         names = [row[0] for row in rows]
-        done = {name for name in names if names.count(name) == self.task.draws}
+        done = {name for name in names if names.count(name) == self.draws}
         with atomic_file(self.path) as file:
-            replace(self, path=file).write(head, [row for row in rows if row[0] in done])
+            replace(self, path=file).write([row for row in rows if row[0] in done])
         return done
 
-    def write(self, head: str, rows: Sequence[Sequence[str]]) -> None:
-        self.path.write_text(f"{head}\n")
+    def write(self, rows: Sequence[Sequence[str]]) -> None:
+        self.path.write_text(f"{self.head}\n")
         self.add(rows)
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:

@@ -176,3 +176,12 @@ def test_refusals(asked: list[str], sentence: str, films: Path, tmp_path: Path, 
     said = [str(films) if word == "ON" else word for word in asked]
     assert main([*said, "--out", str(tmp_path / "t")]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_refused_command_leaves_its_folder_to_the_next(films: Path, tmp_path: Path) -> None:
+    words = ["reproduce", "8", "--on", str(films), "--out", str(tmp_path / "t")]
+    assert main([*words, "--recipe", "nano-lv"]) == 2
+    job = tmp_path / "t" / "job.json"
+    assert job.is_file()
+    assert main([*words, "--recipe", "nano-ef"]) == 2  # for its few videos, not for the folder
+    assert json.loads(job.read_text())["recipe"] == "nano-ef"

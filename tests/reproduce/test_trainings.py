@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoflow.metrics.clinical import mae, r2
-from echoflow.reproduce.trainings import gaps, scored
+from echoflow.reproduce.trainings import gaps, lengthened, scored
 
 
 def drawn(runs: int, n: int, error: float, between: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -15,6 +15,14 @@ def drawn(runs: int, n: int, error: float, between: float = 0.0) -> tuple[np.nda
     true = rng.uniform(20, 70, n)
     shift = between * rng.standard_normal((runs, 1))
     return true, true + shift + error * rng.standard_normal((runs, n))
+
+
+def test_a_short_recording_ends_in_grey() -> None:
+    video = np.full((3, 2, 2), 200, np.uint8)
+    longer = lengthened(video, 5, -1.0)
+    assert (longer[:3] == 200).all()
+    assert (longer[3:] == 0).all()
+    assert (lengthened(video, 2, 0.0) == video).all()
 
 
 def test_scores_are_means_over_trainings() -> None:

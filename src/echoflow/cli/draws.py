@@ -51,6 +51,7 @@ def draws(
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
+    from echoflow.distances import fingerprint_of
     from echoflow.draws import Subject, Task, score, some
     from echoflow.metrics.scores import report, to_markdown
     from echoflow.types import Split
@@ -67,10 +68,26 @@ def draws(
     cascade = load(weights, model, chosen, device, check_inference(inference))
     plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
     subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
+    follows = {
+        "dataset": fingerprint_of(manifest),
+        "weights": _print(weights),
+        "model": str(model),
+        "plans": str(plans),
+        "inference": inference,
+        "judge": _print(judge),
+        "lpips": str(lpips is not None),
+    }
     with bar("videos") as progress:
-        score(subject, manifest, records, task, measure, perceptual, out, progress)
+        score(subject, manifest, records, task, measure, perceptual, out, progress, follows)
     found, rows = report(out, seed=seed)
     typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
+
+
+def _print(weights: str) -> str:
+    """What tells weights from others: of a folder the hash of its files, of a name the name."""
+    from echoflow.metrics.report import fingerprint
+
+    return fingerprint(Path(weights)) if Path(weights).exists() else weights
 
 
 def _judges(weights: str, lpips: Path | None) -> tuple[Measure, Perceptual | None]:

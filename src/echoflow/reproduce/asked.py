@@ -54,7 +54,8 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
         wanted = Task(DRAWS, TASKS[task], frame, job.seed)
         measure = measured_by(_regressor(job))
         tell = partial(job.tell, f"draws, {task}")
-        score(_subject(job), job.source, records, wanted, measure, lpips, file, tell)
+        follows = {"weights": job.fingerprint, "lpips": str(lpips is not None)}
+        score(_subject(job), job.source, records, wanted, measure, lpips, file, tell, follows)
     whole, _ = report(file, seed=job.seed)
     start = f"{rule}_"
     metrics = {k.removeprefix(start): v for k, v in whole.metrics.items() if k.startswith(start)}

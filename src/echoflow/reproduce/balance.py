@@ -41,7 +41,11 @@ NOTES = (
 
 def balance(job: Job) -> dict[str, Report]:
     """A balanced and a real row for each size of bin."""
-    recipe_of(job)  # refuses at once what would end a long run
+    if recipe_of(job).engine.keep == "best":  # refused at once, before a long run
+        raise InputError(
+            "this study tests on VAL and TEST together, so its trainings must not choose their "
+            "weights on VAL; add the setting engine.keep=last."
+        )
     _test(job)
     found: dict[str, Report] = {}
     for size in job.sizes or SIZES:

@@ -140,8 +140,8 @@ class Job:
         """
         told = plain(self._told(table))
         path = self.out / "job.json"
-        if path.is_file():
-            before = json.loads(path.read_text())
+        if path.is_file() and any(p.name != path.name for p in self.out.iterdir()):
+            before = _before(path)
             changed = [k for k in told.keys() | before.keys() if before.get(k) != told.get(k)]
             if changed:
                 what = ", ".join(f"{k} was {before.get(k)}, is {told.get(k)}" for k in changed[:3])
@@ -149,7 +149,7 @@ class Job:
                     f"{self.out} holds results of another job ({what}); choose another folder."
                 )
             return
-        if self.out.is_dir() and any(self.out.iterdir()):
+        if self.out.is_dir() and any(p.name != path.name for p in self.out.iterdir()):
             raise InputError(f"folder {self.out} is not empty; choose another or remove it.")
         with atomic_file(path) as work:
             work.write_text(json.dumps(told, indent=1) + "\n")
@@ -190,3 +190,11 @@ class Job:
 def slug(name: str) -> str:
     """A name as part of a file name."""
     return re.sub(r"[^a-z0-9.+]+", "-", name.lower()).strip("-")
+
+
+def _before(path: Path) -> dict[str, Any]:
+    """What the results in a folder follow from."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); choose another folder.") from error

@@ -28,6 +28,7 @@ from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
 from echoflow.networks.trunks import R2Plus1DConfig
 from echoflow.reproduce.job import Job, slug
+from echoflow.training.judges import grey_of
 from echoflow.training.recipes import Recipe
 from echoflow.training.stages import trained
 from echoflow.training.table import named
@@ -107,10 +108,20 @@ def _asked(folder: Path, test: Manifest, recipe: Recipe, job: Job) -> dict[str, 
     regressor, answers = Regressor(net), {}
     for done, record in enumerate(test.records, 1):
         video = load_clip(test, record, WHOLE).video[:: _period(record.fps, recipe)]
-        clip = torch.from_numpy(np.ascontiguousarray(video))[None]
+        clip = torch.from_numpy(lengthened(video, net.config.frames, grey_of(net.config)))[None]
         answers[record.uid] = float(regressor(clip)[0])
         job.tell("test", done, len(test.records))
     return answers
+
+
+def lengthened(video: NDArray[np.uint8], frames: int, grey: float) -> NDArray[np.uint8]:
+    """A video (t, h, w) of at least `frames` frames; what is missing is `grey` in [-1, 1].
+
+    As in training, where a recording that is too short ends so.
+    """
+    missing = ((0, max(0, frames - len(video))), (0, 0), (0, 0))
+    level = round((grey + 1) * 127.5)
+    return np.ascontiguousarray(np.pad(video, missing, constant_values=level))
 
 
 def scored(true: Values, found: Values, seed: int) -> dict[str, float]:

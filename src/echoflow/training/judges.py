@@ -46,7 +46,7 @@ def _clips(
         return VideoSource(load_videos(manifest, records), records, config.frames, training)
     found = hearts(manifest, records, options.by_anatomy and training)
     pad = options.pad if training and options.augment == "crop" else 0
-    return Clips(manifest, found, config.frames, options.period, pad, _grey(config))
+    return Clips(manifest, found, config.frames, options.period, pad, grey_of(config))
 
 
 def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
@@ -65,7 +65,7 @@ def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
     return dataclasses.replace(config, **asked)
 
 
-def _grey(config: EFRegressorConfig | R2Plus1DConfig) -> float:
+def grey_of(config: EFRegressorConfig | R2Plus1DConfig) -> float:
     """The mean grey of a network's clips in [-1, 1]; black if it does not know one."""
     return -1.0 if isinstance(config, EFRegressorConfig) else float(np.mean(config.mean)) / 128 - 1
 
