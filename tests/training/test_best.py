@@ -37,6 +37,14 @@ def test_only_a_lower_finite_loss_replaces_what_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / best.FOLDER).iterdir()] == ["0000002"]
 
 
+def test_a_step_that_is_computed_again_may_be_better(tmp_path: Path) -> None:
+    for value, loss in ((1.0, 1.0), (2.0, 0.9999999)):
+        best.keep(tmp_path, 10, {best.LOSS: loss}, {"net": net(value)})
+    kept = best.found(tmp_path, "net")
+    assert isinstance(kept, ReId)
+    assert kept.fc.bias[0] == 2.0
+
+
 def test_a_run_ends_with_its_best_network(tmp_path: Path) -> None:
     asked = recipe("lvfm").changed(["engine.keep=best", "engine.validate_every=1", "engine.lr=0.3"])
     run = fit(flow_task(), Noise((2, 4, 8, 8)), asked, tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -167,13 +168,6 @@ def test_a_short_video_ends_in_black(videos: Path) -> None:
     assert not (batch.x[:, :, :9] == -1).all()
 
 
-def test_every_video_needs_an_ef(videos: Path) -> None:
-    source = clips(videos, "clip")
-    bare = (source.records[0], replace(source.records[1], ef=None))
-    with pytest.raises(InputError, match="needs the EF of every video; 1 have none"):
-        replace(source, records=bare)
-
-
 # ---- recipes ------------------------------------------------------------------------------------
 
 TINY = UNet3DConfig(1, 8, 4, 8, (1, 2), (1, 1), (False, True), heads=2, head=8, groups=4)
@@ -205,6 +199,19 @@ def test_a_stage_trains(i: int, videos: Path, tmp_path: Path) -> None:
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     assert '"val/loss"' in last
     assert '"val/ef"' in last
+
+
+@pytest.mark.usefixtures("rows")
+def test_every_video_needs_an_ef(videos: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(videos, bare)
+    table = bare / "FileList.csv"
+    head, first, *rest = table.read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("EF")] = ""
+    table.write_text("\n".join([head, ",".join(cells), *rest]) + "\n")
+    with pytest.raises(InputError, match="a cascade needs the EF of every video; 1 have none"):
+        train(recipe(1, bare), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -194,15 +194,28 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class PairSource:
-    """Two frames of each video, for re-identification: x (b, 2, c, h, w)."""
+    """Two frames of each video, for re-identification: x (b, 2, c, h, w).
+
+    Stills are passed over. `InputError`: nothing but stills.
+    """
 
     latents: Latents
     sampled: bool = True  # posterior draws; else its means
 
+    def __post_init__(self) -> None:
+        if not len(self):
+            raise InputError("re-identification needs videos of at least 2 frames; there are none.")
+
+    @cached_property
+    def videos(self) -> np.ndarray:
+        """The indices of the latents that have a pair of frames."""
+        return np.flatnonzero(self.latents.lengths > 1)
+
     def __len__(self) -> int:
-        return len(self.latents)
+        return len(self.videos)
 
     def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+        index = self.videos[index]
         lengths = self.latents.lengths[index].tolist()
         frames = np.stack([rng.choice(length, 2, replace=False) for length in lengths])
         z = self.latents.draw(index, frames, rng if self.sampled else None)

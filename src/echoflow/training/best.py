@@ -1,6 +1,7 @@
 """The networks that validated best, for protocols that choose them: best/<step>/<player>/.
 
-Whatever a resumed run computes again has the bits it had before, so what was kept stays true.
+A resumed run computes steps again that it had validated before: where it finds another loss, by
+another device for example, the smaller one counts.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ def keep(run: Path, step: int, logs: Logs, nets: Mapping[str, nn.Module]) -> Non
     loss, known = logs[LOSS], _known(run)
     if not math.isfinite(loss) or (known and known[0][0] <= loss):
         return
-    with new_folder(run / FOLDER / f"{step:07d}") as work:
+    target = run / FOLDER / f"{step:07d}"
+    if target.exists():  # of this step, before the run was resumed behind it
+        shutil.rmtree(target)
+    with new_folder(target) as work:
         for name, net in nets.items():
             zoo.save(net, work / name)
         (work / NOTE).write_text(json.dumps({"step": step, LOSS: loss}) + "\n")
     for _, folder in known:
-        shutil.rmtree(folder)
+        if folder != target:
+            shutil.rmtree(folder)
 
 
 def found(run: Path, player: str) -> nn.Module | None:

@@ -50,14 +50,6 @@ class PixelClips:
     frame: FrameFrom
     channels: int
 
-    def __post_init__(self) -> None:
-        without = [record.uid for record in self.records if record.ef is None]
-        if without:
-            raise InputError(
-                f"{self.manifest.root}: a cascade needs the EF of every video; {len(without)} have "
-                f"none, such as {without[0]}."
-            )
-
     def __len__(self) -> int:
         return len(self.records)
 
@@ -211,6 +203,12 @@ def cascade_stage(recipe: Recipe) -> tuple[StageTask, Source]:
     window = Window(options.frames, options.fps, options.size, short="black", time="zoom")
 
     def clips(manifest: Manifest, records: tuple[Record, ...]) -> Source:
+        without = [record.uid for record in records if record.ef is None]
+        if without:
+            raise InputError(
+                f"{manifest.root}: a cascade needs the EF of every video; {len(without)} have "
+                f"none, such as {without[0]}."
+            )
         return PixelClips(manifest, records, window, options.frame, config.channels)
 
     train, held = (videos(recipe, split, clips) for split in (Split.TRAIN, Split.VAL))

@@ -58,6 +58,10 @@ class Draws:
             raise ValueError(f"{len(self.rows)} rows draw, {n} are asked for.")
         return self._generators(self.rows, torch.device(device))
 
+    def seed_layers(self) -> None:
+        """Let what layers draw by themselves (dropout) follow from the first row of this part."""
+        torch.manual_seed(_hash((self.seed, self.step, self.player, "layers", self.rows[0])))
+
     def _generators(self, rows: Sequence[int], device: torch.device) -> list[Generator]:
         self._calls += 1
         keys = ((self.seed, self.step, self.player, self._calls, row) for row in rows)

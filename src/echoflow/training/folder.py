@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,23 @@ RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".loc
 # what there may be before the first checkpoint
 EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots", "best"}
 
-# what may differ between the parts of one run: it changes no weight
+# what may differ between the parts of one run: it changes no weight, but see `free`
 FREE = frozenset(
     f"engine.{name}"
     for name in ("workers", "micro", "compile", "validate_every", "checkpoint_every", "report_to")
 ) | {"data", "held_out", "decoder", "engine.recompute", "engine.picture_every"}
+
+
+def free(recipe: Recipe) -> frozenset[str]:
+    """What may differ between the parts of a run of this recipe.
+
+    Batch norm and an adversary's balance see one part of `engine.micro` examples at a time, and the
+    best of several networks depends on when they were validated.
+    """
+    fixed = {"engine.micro"} if recipe.stage in ("avae", "reid", "ef", "lv") else set[str]()
+    if recipe.engine.keep == "best":
+        fixed.add("engine.validate_every")
+    return FREE - fixed
 
 
 @contextmanager
@@ -48,6 +61,16 @@ def held(run: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise InputError(f"another process is training in {run}; choose another folder.") from None
+
+
+def clear(run: Path) -> None:
+    """Empty the folder of a run; `InputError` if a process is training in it."""
+    with held(run):
+        for path in run.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def is_held(run: Path) -> bool:
@@ -93,7 +116,7 @@ def _refuse_other_recipe(run: Path, recipe: Recipe) -> None:
         raise InputError(f"{path} is damaged; start in a new folder.") from error
     now = flat(recipe.model_dump(mode="json"))
     known = flat(Recipe(stage=recipe.stage, model=recipe.model, data="").model_dump(mode="json"))
-    differing = [k for k in now if k not in FREE and before.get(k, known.get(k)) != now[k]]
+    differing = [k for k in now if k not in free(recipe) and before.get(k, known.get(k)) != now[k]]
     if differing:
         shown = ", ".join(f"{k} was {before.get(k)}, is {now[k]}" for k in differing[:3])
         raise InputError(

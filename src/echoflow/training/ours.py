@@ -34,7 +34,7 @@ NANO: dict[Stage, Row] = {
     "lifm": (
         "FMiT-nano",
         {
-            "engine.steps": 3600,
+            "engine.steps": 3000,
             "engine.batch": 32,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
@@ -42,14 +42,13 @@ NANO: dict[Stage, Row] = {
             "engine.ema": 0.998,
             "engine.optimiser": "muon",
             "engine.compile": True,
-            "flow.frames": 1,
             "flow.shift": 1.5,
         },
     ),
     "lvfm": (
         "FMvT-nano",
         {
-            "engine.steps": 7000,
+            "engine.steps": 6000,
             "engine.batch": 8,
             "engine.lr": 1e-3,
             "engine.warmup": 50,

@@ -131,6 +131,7 @@ def _gradients(
         weight = len(part.rows) / len(share.rows)
         quiet = nullcontext() if number == len(parts) else accelerator.no_sync(player.distributed)
         with quiet:
+            rng.seed_layers()
             loss = player.distributed(part, step, rng)
             accelerator.backward(loss * weight)
         for key, value in {**player.move.logs, "loss": loss.item()}.items():

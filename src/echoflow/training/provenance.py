@@ -34,6 +34,8 @@ _COLUMN = 44  # where sources begin
 _READERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "posterior": ("stage", ("lifm", "lvfm", "reid")),
     "decoder": ("stage", ("lifm", "lvfm")),
+    "splits": ("stage", ("avae", "ef", "lv", "freeecho", "cascade")),
+    "flow.frames": ("stage", ("lvfm",)),
     "engine.decay": ("engine.schedule", ("linear",)),
     "engine.slope": ("engine.schedule", ("inverse-sqrt",)),
     "engine.floor": ("engine.schedule", ("inverse-sqrt",)),

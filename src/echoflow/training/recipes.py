@@ -289,4 +289,10 @@ def _set(values: dict[str, Any], setting: str) -> None:
             raise InputError(f"the recipe has no setting {name}.{hint}")
         if part is not last:
             here = here[part]
-    here[last] = yaml.safe_load(text)
+    try:
+        here[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{setting!r} has a value that cannot be read; put it in quotes, such as "
+            f"{name}='\"{text}\"'."
+        ) from error

@@ -25,8 +25,9 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder at a glance. `step` is the last one that was logged, `saved` the last whole
-    checkpoint; `seconds` is for the steps that are left, at the pace of the last ones."""
+    """A run folder at a glance. `step` is the last one that was logged, `saved` that of the last
+    checkpoint, which is not checked here; `seconds` is for the steps that are left, at the pace of
+    the last ones."""
 
     path: Path
     recipe: Recipe

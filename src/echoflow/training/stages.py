@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.cascaded import cascade_stage
 from echoflow.training.downstream import ReIdTask, begin_similarity
 from echoflow.training.fit import Progress, fit
+from echoflow.training.folder import clear
 from echoflow.training.generation import FlowTask
 from echoflow.training.judges import regression, segmentation
 from echoflow.training.labelled import label_conditioned
@@ -75,7 +75,7 @@ def trained(recipe: Recipe, run: str | Path, progress: Progress = lambda step, l
     if not (net / zoo.WEIGHTS).is_file():
         resume = bool(checkpoint.checkpoints(run))
         if run.exists() and not resume:
-            shutil.rmtree(run)  # nothing to keep
+            clear(run)  # nothing to keep
         train(recipe, run, resume, progress)
     return net
 
@@ -89,6 +89,12 @@ def assemble(recipe: Recipe) -> Assembled:
         )
     if recipe.engine.keep == "best" and recipe.stage in ("avae", "reid"):
         raise InputError(f"stage {recipe.stage} has no validation loss; set engine.keep=last.")
+    engine = recipe.engine
+    if recipe.stage == "reid" and engine.micro is not None and engine.micro < engine.batch:
+        raise InputError(
+            "stage reid tells partners from the rest of the batch, which engine.micro would cut "
+            "up; leave engine.micro out, and make engine.batch smaller if it does not fit."
+        )
     builders: dict[Stage, Callable[[Recipe], Assembled]] = {
         "avae": _avae,
         "lifm": _lifm,
