@@ -191,6 +191,10 @@ def test_requests_that_make_no_sense(pipeline: Pipeline) -> None:
         pipeline.anatomies([View.A4C], torch.full((1, 1, 112, 112), 0.5), [3])
     with pytest.raises(InputError, match="clips of 8 frames; got 5"):
         pipeline.regressor(torch.zeros(1, 5, 16, 16, dtype=torch.uint8))
+    with pytest.raises(InputError, match="1 seeds need as many conditions; got 2"):
+        pipeline.animate(torch.cat([z, z]), torch.tensor([40.0, 50.0]), [3])
+    with pytest.raises(InputError, match="at least one seed"):
+        pipeline.anatomies([], None, [])
 
 
 def test_bundles_that_are_not_whole(bundle: Path, tmp_path: Path) -> None:
@@ -204,6 +208,11 @@ def test_bundles_that_are_not_whole(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / zoo.BUNDLE).write_text('{"fps": 16}')
     with pytest.raises(InputError, match="lacks anatomy"):
         load(tmp_path)
+    card = json.loads((bundle / zoo.BUNDLE).read_text())
+    for wrong in ({"size": "big"}, {"motion": {"stepz": 3}}, {"shift": 3.0}, {"fps": -1}):
+        (tmp_path / zoo.BUNDLE).write_text(json.dumps({**card, **wrong}))
+        with pytest.raises(InputError, match=r"is damaged|must be positive|plan cannot be used"):
+            load(tmp_path)
     (tmp_path / zoo.BUNDLE).write_text((bundle / zoo.BUNDLE).read_text())
     with pytest.raises(InputError, match=r"no model in .*avae"):
         load(tmp_path)

@@ -26,10 +26,19 @@ def test_views_take_turns_and_efs_cover_the_range_in_every_view() -> None:
 
 
 def test_ef_values_are_cycled_and_one_value_is_kept() -> None:
-    plan = DatasetPlan(ef=(20, 40, 60))
+    plan = DatasetPlan(ef=(20, 40, 60), views=(View.A4C,))
     assert [plan.item(i).ef for i in range(4)] == [20, 40, 60, 20]
     assert {DatasetPlan(ef=(33,)).item(i).ef for i in range(5)} == {33}
     assert {DatasetPlan(ef=(50, 50)).item(i).ef for i in range(5)} == {50}
+
+
+def test_a_list_of_efs_reaches_every_view_and_uses_each_once() -> None:
+    items = [DatasetPlan(n=9, ef=(30.0, 50.0, 70.0)).item(i) for i in range(9)]
+    assert {(item.view, item.ef) for item in items} == {
+        (view, ef) for view in View for ef in (30.0, 50.0, 70.0)
+    }
+    many = tuple(float(ef) for ef in range(20, 60))
+    assert [DatasetPlan(n=40, ef=many).item(i).ef for i in range(40)] == list(many)
 
 
 def test_videos_of_one_heart_share_base_view_and_split_but_not_the_motion_seed() -> None:

@@ -6,7 +6,7 @@ package), or as a published release (`interop.release`), from a folder or from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from echoflow.networks.inference import Inference, device_of, for_inference
 from echoflow.networks.trunks import DeepLab, R2Plus1D
 from echoflow.privacy import Privacy
 from echoflow.process import Process, RectifiedFlow
-from echoflow.sampling import Churn, SamplingPlan, sample
+from echoflow.sampling import SamplingPlan, sample
 from echoflow.types import InputError, View
 
 NANO = "nano"
@@ -58,6 +58,12 @@ class Generator:
         frames: int | None = None,
     ) -> Tensor:
         """x0 (b, *shape): sample i from seeds[i] and condition i; `frames` asks for longer ones."""
+        begun = len(seeds) if start is None else len(start)
+        for name, n in (("conditions", len(cond)), ("starts", begun)):
+            if n != len(seeds):
+                raise InputError(f"{len(seeds)} seeds need as many {name}; got {n}.")
+        if not seeds:
+            raise InputError("nothing to sample: give at least one seed.")
         device = device_of(self.net)
         video = len(self.shape) == 4
         trained = self.shape[1] if video else None
@@ -242,8 +248,8 @@ def assembled(
         privacy=parts.privacy,
         regressor=_regressor(nets.get("ef")),
         fps=float(card["fps"]),
-        anatomy=_plan(card["anatomy"]),
-        motion=_plan(card["motion"]),
+        anatomy=bundle.plan_of(card["anatomy"]),
+        motion=bundle.plan_of(card["motion"]),
         finder=_finder(nets.get("lv")),
         calibration=None
         if (curves := card.get("calibration")) is None
@@ -271,16 +277,3 @@ def _finder(net: nn.Module | None) -> Finder:
     if not isinstance(net, LVSegmenter | DeepLab):
         raise InputError(f"the model under lv is a {type(net).__name__}, not an LV segmenter.")
     return Segmenter(net)
-
-
-def _plan(values: Mapping[str, Any]) -> SamplingPlan:
-    """The plan that `asdict` wrote: nothing in it is passed over."""
-    negative, churn = values.get("negative"), values.get("churn")
-    try:
-        told = {
-            "negative": None if negative is None else tuple(negative),
-            "churn": None if churn is None else Churn(**churn),
-        }
-        return SamplingPlan(**{**values, **told})
-    except TypeError as error:
-        raise InputError(f"the card's sampling plan cannot be used: {error}.") from error

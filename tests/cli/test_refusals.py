@@ -116,6 +116,12 @@ CASES: dict[str, Case] = {
     "setting": (["train", "nano-lifm", "engine.lrr=1"], "Did you mean lr"),
     "value": (["train", "nano-lifm", "engine.lr=fast"], "engine.lr"),
     "recipe file": (["train", "--config", "plain"], "plain must hold settings"),
+    "recipe folder": (["train", "--config", "."], ". is a folder; give a file"),
+    "recipe under a file": (["train", "--config", "plain/x"], "is no path that a file can have"),
+    "value of no kind": (["train", "nano-lifm", "engine.lr=[1"], "value that cannot be read"),
+    "setting of nano": (["train", "nano", "lvfm"], "begins with its stage, such as lvfm."),
+    "seed": (["evaluate", "scores", "plain", "--seed", "-1"], "--seed"),
+    "calibrate nano": (["calibrate", "nano"], "nano is no folder"),
     "no dataset": (["evaluate", "nowhere"], "nowhere"),
     "unknown option": (["phantom", "--outt", "new"], "--outt"),
 }

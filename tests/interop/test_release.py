@@ -290,6 +290,21 @@ def test_a_release_without_judges_animates_but_does_not_vouch(copy: Path) -> Non
         load(copy).anatomies([View.A4C], None, [0])
 
 
+def test_an_imported_release_without_judges_is_a_bundle(copy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copy / "reid")
+    exchange.import_weights(copy, tmp_path / "bundle")
+    with pytest.raises(InputError, match="cannot check the privacy of PLAX"):
+        load(tmp_path / "bundle").privacy.verdicts(torch.zeros(1, 4, 28, 28), [View.PLAX])
+    exchange.export_weights(tmp_path / "bundle", tmp_path / "release")
+
+
+def test_settings_that_are_wrong(copy: Path, tmp_path: Path) -> None:
+    (copy / release.CARD).write_text(json.dumps({"fps": "x"}))
+    with pytest.raises(InputError, match=r"release\.json is damaged"):
+        exchange.import_weights(copy, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
 @pytest.mark.parametrize(
     ("role", "says"), [("vae", "has no autoencoder"), ("lvfm", "has no video model")]
 )
@@ -369,6 +384,9 @@ def test_nano_as_a_release_gives_the_same_bits(tmp_path: Path) -> None:
     after = again.privacy.verdicts(z, [View.PSAX])[0]
     assert (before.similarity, before.tau) == (after.similarity, after.tau)
     assert "Phantom hearts only" in (tmp_path / "out" / "README.md").read_text()
+    exchange.import_weights(tmp_path / "out", tmp_path / "bundle")
+    exchange.export_weights(tmp_path / "bundle", tmp_path / "again")
+    assert "Phantom hearts only" in (tmp_path / "again" / "README.md").read_text()
 
 
 def test_a_hub_id_in_the_cache_with_the_assets_of_its_space(

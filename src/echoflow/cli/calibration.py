@@ -19,19 +19,22 @@ def calibrate(
     guidance: Annotated[
         float | None, typer.Option(min=0.0, help="Guidance from now on; default as it was.")
     ] = None,
+    start: Annotated[
+        int | None, typer.Option(min=0, help="Step to start at from now on; default as it was.")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Measure which EF to tell the video model so that the one asked for comes out.
 
     Makes hearts with the weights, measures them with their EF regressor, and keeps a curve per view
     in the card beside the weights. `synthesise` and `animate` use it; with a
-    --guidance of your own the model is told what you asked for.
+    --guidance or --start of your own the model is told what you asked for.
     """
     check_device(device)
     from echoflow.synthesis.calibrate import calibrate_weights
 
     with bar("videos") as progress:
-        found = calibrate_weights(weights, n, guidance, device, progress)
+        found = calibrate_weights(weights, n, guidance, device, progress, start)
     curves = found.curves.curves
     shown = "".join(f"{told:8.0f}" for told in curves["all"].told)
     typer.echo(f"told{shown}    scatter; what comes out")

@@ -8,6 +8,7 @@ from echoflow.types import InputError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "[gloo/transport")
+NO_PATH = {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -33,6 +34,10 @@ def _explain_file(error: OSError) -> str | None:
         return f"the disk is full{where}; free some space or choose another output folder."
     if error.errno in NOT_ALLOWED:
         return f"no permission to write or read{where}; choose another place or change its rights."
+    if error.errno == errno.EISDIR and error.filename:
+        return f"{error.filename} is a folder; give a file."
+    if error.errno in NO_PATH and error.filename:
+        return f"{error.filename} is no path that a file can have; check it."
     if error.errno == errno.ENOENT and error.filename:
         return f"{error.filename} does not exist; check the path."
     return None

@@ -39,7 +39,9 @@ def reproduce(
         int | None, typer.Option(min=1, help="Videos of a row; default as the table's protocol.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
-    trainings: Annotated[int, typer.Option(min=1, help="Trainings of a row of table 8.")] = 3,
+    trainings: Annotated[
+        int, typer.Option(min=1, help="Trainings of a row of tables 8 and echodiffusion-4.")
+    ] = 3,
     recipe: Annotated[str, typer.Option(help="Recipe of those trainings.")] = "nano-ef",
     set_: Annotated[
         list[str] | None,

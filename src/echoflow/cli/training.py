@@ -98,11 +98,16 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
     settings: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for word in words:
         stage, _, setting = word.partition(".")
-        settings[choose(stage, STAGES, "stage")].append(setting)
+        choose(stage, STAGES, "stage")
+        if "=" not in setting:
+            raise InputError(
+                f"a setting of nano begins with its stage, such as {stage}.engine.steps=100; got "
+                f"{word!r}."
+            )
+        settings[stage].append(setting)
     if print_config:
-        for stage in STAGES:
-            name = f"nano-{stage}"
-            recipe = named(name).changed(settings[stage])
+        recipes = {f"nano-{s}": named(f"nano-{s}").changed(settings[s]) for s in STAGES}
+        for name, recipe in recipes.items():
             typer.echo(f"# {name}\n{_annotated(name, recipe, None)}")
         return
     from echoflow.pipeline import load

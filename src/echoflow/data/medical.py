@@ -65,7 +65,8 @@ def package(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise InputError(
-            f'{name} is needed for this file and not installed; pip install "echoflow[medical]".'
+            f"{name} is needed for this file and not installed; in the folder of this program, "
+            'pip install -e ".[medical]" installs it.'
         ) from None
 
 

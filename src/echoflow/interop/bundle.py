@@ -17,6 +17,7 @@ from torch import nn
 from echoflow.files import atomic_file
 from echoflow.networks import zoo
 from echoflow.privacy import Gallery, PrivacyByView, PrivacyFilter
+from echoflow.sampling import Churn, SamplingPlan
 from echoflow.types import InputError, View
 
 CARD = zoo.BUNDLE
@@ -89,7 +90,9 @@ def _save_filter(privacy: PrivacyFilter, net: Path, gallery: Path) -> None:
 
 
 def _privacy(folder: Path) -> PrivacyFilter | PrivacyByView:
-    if (folder / PRIVACY).is_file() or not (folder / "reid").is_dir():
+    if not (folder / PRIVACY).is_file() and not (folder / "reid").exists():
+        return PrivacyByView({})  # of weights that came without: they animate, and make no hearts
+    if (folder / PRIVACY).is_file():
         return _load_filter(folder / "reid", folder / PRIVACY)
     places = {view: folder / "reid" / view.name for view in View}
     return PrivacyByView(
@@ -117,4 +120,31 @@ def _card(folder: Path) -> Mapping[str, Any]:
     missing = sorted(NEEDED - set(card))
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; the bundle is of another kind.")
+    check(card, path)
     return card
+
+
+def check(card: Mapping[str, Any], path: Path) -> None:
+    """`InputError` where a card says something that no pipeline can be made of."""
+    try:
+        numbers = [int(card["size"]), int(card["frames"]), float(card["fps"])]
+        numbers += [float(shift) for shift in card["shift"].values()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); copy the weights again.") from error
+    for name in ("anatomy", "motion"):
+        plan_of(card[name])
+    if min(numbers) <= 0:
+        raise InputError(f"{path}: size, frames, fps and shift must be positive; got {numbers}.")
+
+
+def plan_of(values: Mapping[str, Any]) -> SamplingPlan:
+    """The plan that `asdict` wrote into a card: nothing in it is passed over."""
+    try:
+        negative, churn = values.get("negative"), values.get("churn")
+        told = {
+            "negative": None if negative is None else tuple(negative),
+            "churn": None if churn is None else Churn(**churn),
+        }
+        return SamplingPlan(**{**values, **told})
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"the card's sampling plan cannot be used: {error}.") from error

@@ -26,6 +26,7 @@ from echoflow.types import InputError
 
 PROVENANCE = "provenance.json"
 RECIPE = "recipe.yaml"
+ORIGIN = ("name", "data", "population")  # what a card says of where weights come from
 
 
 # ---- in -----------------------------------------------------------------------------------------
@@ -48,6 +49,7 @@ def import_weights(
             f"with {', '.join(release.GENERATIVE)} in it)."
         )
     parts = release.read(release.scan(folder, source), asked)
+    bundle.check(parts.card, folder / release.CARD)
     with new_folder(out) as work:
         bundle.write(parts, work)
         _write_provenance(work, source, folder, parts.origin)
@@ -131,7 +133,7 @@ def _write_release(parts: Parts, folder: Path, work: Path) -> list[str]:
     galleries, reids = _write_galleries(parts, work, space)
     for name in reids[:1]:
         _copy_recipe(folder / "reid", work / name)
-    settings = {key: card[key] for key in release.PUBLISHED if key in card}
+    settings = {key: card[key] for key in (*release.PUBLISHED, *ORIGIN) if key in card}
     with atomic_file(work / release.CARD) as file:
         file.write_text(json.dumps({**settings, "galleries": galleries}, indent=1) + "\n")
     return [*names, *reids]
@@ -178,7 +180,10 @@ def _copy_recipe(source: Path, target: Path) -> None:
 
 def _provenance(folder: Path) -> Mapping[str, Any] | None:
     path = folder / PROVENANCE
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return dict(json.loads(path.read_text())) if path.is_file() else None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); import the weights again.") from error
 
 
 def _write_card(work: Path, about: About) -> None:

@@ -68,18 +68,26 @@ def calibrate_weights(
     guidance: float | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    start: int | None = None,
 ) -> Calibrated:
-    """Calibrates weights on disk as they sample, or with other `guidance` from now on.
+    """Calibrates weights on disk as they sample, or with other `guidance` or `start` from now on.
 
-    That is then guidance away from the video of no EF, which is what makes a model follow its EF
-    more closely; away from that of a chosen EF it only moves further.
+    Guidance is then away from the video of no EF, which is what makes a model follow its EF more
+    closely; away from that of a chosen EF it only moves further.
     """
+    if not Path(weights).is_dir():
+        raise InputError(
+            f"{weights} is no folder; a calibration changes the card in the folder of weights. "
+            "Those in the package stay as they are: copy their folder first."
+        )
     pipeline = replace(load(weights, device), calibration=None)
     if pipeline.regressor is unmeasured:
         raise InputError(f"{weights} has no EF regressor (ef) to measure with; add one.")
     if guidance is not None:
         motion = replace(pipeline.motion, scale=guidance, negative=("ef",), negative_ef=None)
         pipeline = replace(pipeline, motion=motion)
+    if start is not None:
+        pipeline = replace(pipeline, motion=pipeline.motion.tuned(start=start))
     found = calibrate(pipeline, n, phantom_masks(), progress=progress)
     retune(weights_folder(weights), pipeline.motion, found.curves)
     return found

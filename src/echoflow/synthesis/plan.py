@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd, lcm
 
 import numpy as np
 
@@ -19,8 +20,9 @@ class DatasetPlan:
     """What to make: `n` videos, views taking turns, `per_anatomy` videos of each heart.
 
     `ef` is a range in percent that is covered evenly, or several values (three or more) to cycle
-    through. `anatomy` and `motion` say how to sample; None is what the weights were tuned for.
-    `patience` is how many candidates in a row may be rejected for one anatomy.
+    through; the cycle moves on by one whenever it would meet the same views again. `anatomy` and
+    `motion` say how to sample; None is what the weights were tuned for. `patience` is how many
+    candidates in a row may be rejected for one anatomy.
     """
 
     n: int = 24
@@ -74,7 +76,9 @@ class DatasetPlan:
 
     def _ef(self, index: int) -> float:
         if len(self.ef) != 2:
-            return float(self.ef[index % len(self.ef)])
+            efs, turn = len(self.ef), len(self.views) * self.per_anatomy
+            again = index // lcm(efs, turn) if gcd(efs, turn) > 1 else 0
+            return float(self.ef[(index + again) % efs])
         start = np.random.default_rng([self.seed, EF]).uniform()
         low, high = self.ef
         return round(low + (high - low) * ((start + index * GOLDEN) % 1.0), 2)

@@ -121,3 +121,14 @@ def test_a_listed_video_without_tracing(tmp_path):
     table(tmp_path / "VolumeTracings.csv", HEADER, [*ED, *ES, *traced("0XC.avi", 1, tracing())])
     kinds = [(f.kind, f.excluded) for f in read_dynamic(tmp_path).findings]
     assert kinds == [("bad-split", "0XC"), ("no-tracing", None)]
+
+
+def test_names_with_a_folder(tmp_path):
+    lines = [line.replace("0XA", "sub/0XA") for line in ED + ES]
+    dynamic(tmp_path, (row("sub/0XA"),), videos="A")
+    (tmp_path / "Videos" / "sub").mkdir()
+    (tmp_path / "Videos" / "0XA.avi").rename(tmp_path / "Videos" / "sub" / "0XA.avi")
+    table(tmp_path / "VolumeTracings.csv", HEADER, lines)
+    manifest = read_dynamic(tmp_path)
+    assert [record.uid for record in manifest.records] == ["sub-0XA"]
+    assert {finding.kind for finding in manifest.findings} == set()

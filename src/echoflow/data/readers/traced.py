@@ -17,7 +17,7 @@ import numpy as np
 
 from echoflow.data.findings import Finding, Kind, left_out
 from echoflow.data.manifest import TRACING_ROWS
-from echoflow.data.readers.listing import Listing, odd_spelling, plain_name
+from echoflow.data.readers.listing import Listing, flat, odd_spelling, plain_name
 from echoflow.data.table import Table, as_number, read_table, surplus
 from echoflow.data.tree import inner
 from echoflow.types import InputError, Record
@@ -110,7 +110,7 @@ def _gather(table: Table, columns: tuple[str, ...]) -> dict[str, _Pages]:
         spelling, frame = cells[name_at], cells[frame_at].strip()
         page = by_spelling.get(spelling)
         if page is None:
-            uid = plain_name(spelling)[0]
+            uid = flat(plain_name(spelling)[0])
             page = pages.setdefault(uid, _Pages(spelling, line))
             by_spelling[spelling] = page
         if len(cells) > width and surplus(cells, width):
