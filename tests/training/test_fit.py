@@ -19,8 +19,9 @@ from echoflow.networks.avae import AVAEConfig
 from echoflow.networks.dit import FMvTConfig
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.checkpoint import checkpoints, newest
+from echoflow.training.draws import Draws
 from echoflow.training.fit import fit
-from echoflow.training.folder import held, is_held
+from echoflow.training.folder import clear, held, is_held
 from echoflow.training.generation import FlowTask
 from echoflow.training.optimisers import learning_rate
 from echoflow.training.recipes import AutoencoderOptions, Engine, FlowOptions, Recipe
@@ -221,6 +222,26 @@ def test_two_runs_never_write_one_folder(tmp_path: Path) -> None:
     with held(tmp_path / "run"), pytest.raises(InputError, match="another process is training"):
         fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "run")
     assert not is_held(tmp_path / "run")
+
+
+def test_a_live_run_is_not_emptied(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with held(run):
+        (run / "metrics.jsonl").write_text("")
+        with pytest.raises(InputError, match="another process is training"):
+            clear(run)
+        assert (run / "metrics.jsonl").exists()
+    clear(run)
+    assert [path.name for path in run.iterdir()] == [".lock"]
+
+
+def test_what_layers_draw_follows_from_the_step_and_the_row() -> None:
+    drawn = []
+    for step, rows in ((5, (3, 4)), (5, (3, 4)), (6, (3, 4)), (5, (4, 5))):
+        Draws(0, step, rows, 8, "net").seed_layers()
+        drawn.append(torch.rand(()).item())
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
 
 
 def test_training_moves_the_loss(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from echoflow.training.folder import free
 from echoflow.training.recipes import parse, read
 from echoflow.training.stages import assemble
 from echoflow.training.table import named
@@ -59,6 +60,18 @@ def test_unknown_field_in_a_file() -> None:
     values = yaml.safe_load(named("nano-ef").to_yaml())
     with pytest.raises(InputError, match="colour: Extra inputs are not permitted"):
         parse({**values, "colour": "red"})
+
+
+def test_partners_are_looked_for_in_the_whole_batch() -> None:
+    with pytest.raises(InputError, match=r"would cut up; leave engine.micro out"):
+        assemble(named("nano-reid").changed(["engine.micro=8"]))
+
+
+def test_what_may_change_on_resume_depends_on_the_stage() -> None:
+    assert "engine.micro" in free(named("nano-lvfm"))
+    assert "engine.micro" not in free(named("nano-avae"))
+    best = named("nano-ef").changed(["engine.keep=best"])
+    assert "engine.validate_every" in free(named("nano-ef")) - free(best)
 
 
 def test_a_stage_refuses_the_model_of_another() -> None:
