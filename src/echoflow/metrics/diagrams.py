@@ -65,20 +65,22 @@ def bland_altman(
 
 def volume_curves(
     charts: Mapping[str, Mapping[str, Curves]],
-    fps: float,
+    fps: float | Sequence[float],
     sides: tuple[str, str] = ("true", "found"),
 ) -> bytes:
     """True (solid) and generated (dashed) volume in percent of the largest, against time in s.
 
-    A panel per heart, a colour per EF; the legend has those of the last panel. A name that begins
-    with an underscore is left out of it. Frames without a volume leave a gap.
+    A panel per heart, at one frame rate or a rate for each, a colour per EF; the legend has those
+    of the last panel. A name that begins with an underscore is left out of it. Frames without a
+    volume leave a gap.
     """
     figure, grid = axes_row(len(charts), 3.3, 2.8)
-    for axes, (title, curves) in zip(grid, charts.items(), strict=True):
+    rates = [fps] * len(charts) if isinstance(fps, float | int) else fps
+    for axes, (title, curves), rate in zip(grid, charts.items(), rates, strict=True):
         for (name, (true, found)), colour in zip(curves.items(), shades(len(curves)), strict=True):
             for values, dash, label in ((true, "-", name), (found, "--", None)):
                 y = 100 * np.asarray(values, float)
-                axes.plot(np.arange(len(y)) / fps, y, dash, color=colour, lw=1.4, label=label)
+                axes.plot(np.arange(len(y)) / rate, y, dash, color=colour, lw=1.4, label=label)
         axes.set(xlabel="time (s)", title=title, ylim=(0, 105))
     grid[0].set_ylabel("volume (% of largest)")
     handles, labels = grid[-1].get_legend_handles_labels()

@@ -133,6 +133,7 @@ def curves(pairs: Sequence[Pair], finder: Segmenter | None, weights: str) -> lis
         )
         title = f"{place}: {_caption(pair.ours.view.name, pair.ours)}"
         charts[title] = {"_": (real, made)}
+    rates = [pair.ours.fps for pair in pairs]
     return [
         Section(
             "Volume through the beat",
@@ -142,7 +143,7 @@ def curves(pairs: Sequence[Pair], finder: Segmenter | None, weights: str) -> lis
             ],
             [
                 Picture(
-                    diagrams.volume_curves(charts, pairs[0].ours.fps, ("real", "dataset")),
+                    diagrams.volume_curves(charts, rates, ("real", "dataset")),
                     "volumes.png",
                     "Volume in percent of the largest. Solid: real. Dashed: the dataset's.",
                     "volume curves of real and generated videos",
