@@ -321,6 +321,8 @@ def rejection_rate(verdicts: Sequence[Verdict]) -> float:
 def _save(path: Path, gallery: Gallery, extra: dict[str, str]) -> None:
     metadata = {"uids": json.dumps(gallery.uids), "groups": json.dumps(gallery.groups), **extra}
     features = gallery.features.detach().float().cpu().contiguous()
+    if torch.equal(features.half().float(), features):
+        features = features.half()  # half the bytes, nothing lost
     with atomic_file(path) as temporary:
         save_file({"features": features}, str(temporary), metadata)
 
@@ -331,7 +333,7 @@ def _load(path: Path) -> tuple[Gallery, dict[str, str]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            features = file.get_tensor("features")
+            features = file.get_tensor("features").float()
         uids, groups = json.loads(metadata["uids"]), json.loads(metadata["groups"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a gallery file or is damaged; write it again.") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,8 @@ def write_bundle(
     with new_folder(bundle) as work:
         for stage in zoo.STAGES:
             zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
-            shutil.copy(out / stage / "recipe.yaml", work / stage / "recipe.yaml")
+            recipe = (out / stage / "recipe.yaml").read_text()
+            (work / stage / "recipe.yaml").write_text(recipe.replace(f"{out}/", ""))
         reid = zoo.load(work / "reid")
         seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
         PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")
@@ -112,11 +112,12 @@ def write_bundle(
 
 
 def _gallery(reid: Any, latents: Latents) -> Gallery:
-    """First frames, which are end-diastolic, grouped by view."""
+    """First frames, which are end-diastolic, grouped by view; features rounded to float16."""
     mean = latents.moments[:, 0].float().chunk(2, dim=1)[0]
     uids = [record.uid for record in latents.records]
     views = [record.view.name for record in latents.records]
-    return Gallery.of(reid, latents.stats.normalise(mean), uids, views)
+    found = Gallery.of(reid, latents.stats.normalise(mean), uids, views)
+    return dataclasses.replace(found, features=found.features.half().float())
 
 
 def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) -> dict[str, Any]:
