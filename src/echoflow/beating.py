@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from echoflow.data.beat import contraction
+from echoflow.data.beat import contraction, mitral_opening
 from echoflow.data.pixels import to_float
 from echoflow.data.warp import warped
 from echoflow.latents import LatentSpace
@@ -54,8 +54,9 @@ def beating_start(
             warnings.warn(f"no ventricle was found in heart {i}; nothing moves it.", stacklevel=2)
         elif np.isfinite(asked):
             rate = drawn_rate(seed) if heart_rate is None else heart_rate
-            sigma = contraction(frames, fps, rate, lead=1 / fps)
-            film = warped(still, cavity, asked, sigma, None if views is None else views[i])
+            view, when = None if views is None else views[i], (frames, fps, rate, 1 / fps)
+            sigma, opening = contraction(*when), mitral_opening(*when)
+            film = warped(still, cavity, asked, sigma, view, opening)
         z = space.draw(space.encode(to_float(torch.from_numpy(film))))
         films.append(rearrange(z, "t c h w -> c t h w"))
     return torch.stack(films)

@@ -204,5 +204,5 @@ def test_without_the_extra(tmp_path, monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr("echoflow.data.medical.importlib.import_module", missing)
-    with pytest.raises(InputError, match=r'pip install "echoflow\[medical\]"'):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[medical\]" installs it'):
         read_gray(path)

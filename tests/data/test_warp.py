@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from echoflow.data.beat import contraction
+from echoflow.data.beat import contraction, mitral_opening
 from echoflow.data.masks import disks
 from echoflow.data.phantom import PhantomPatient
 from echoflow.data.warp import is_round, warped
@@ -115,3 +115,27 @@ def test_refusals() -> None:
         warped(still[:100], cavity, 50.0, SIGMA)
     with pytest.raises(InputError, match="percent"):
         warped(still, cavity, 150.0, SIGMA)
+
+
+def test_an_open_valve_has_no_leaflets_across_it() -> None:
+    clip = PhantomPatient.sample(0, 3).with_ef(60.0).render(View.A4C, 1, 16.0, phase=0.0)
+    picture, cavity = clip.clip.video[0], clip.truth.mask[0].astype(bool)
+    still = [0.0, 0.0]
+    closed, opened = warped(picture, cavity, 50.0, still, View.A4C, [0.0, 1.0])
+    assert np.array_equal(closed, warped(picture, cavity, 50.0, still, View.A4C)[0])
+    changed = opened < closed
+    assert 20 < changed.sum() < 0.1 * picture.size
+    assert (opened <= closed).all()
+    rows = np.nonzero(changed.any(1))[0]
+    assert rows.min() > np.nonzero(cavity)[0].mean()  # at the base, not at the apex
+    plax = warped(picture, cavity, 50.0, still, View.PLAX, [0.0, 1.0])
+    assert np.array_equal(plax[0], plax[1])  # whose aortic valve is closed while the mitral is open
+
+
+def test_the_mitral_valve_opens_in_diastole() -> None:
+    times = (32, 32.0, 60.0)
+    sigma, opening = contraction(*times), mitral_opening(*times)
+    contracting = np.flatnonzero(sigma == sigma.max())[0]
+    assert (opening[1:contracting] == 0).all()
+    assert opening[contracting:].max() > 0.8
+    assert ((opening >= 0) & (opening <= 1)).all()

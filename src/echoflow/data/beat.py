@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from echoflow.data.labels import Label, checked
 from echoflow.data.masks import disks
-from echoflow.data.phantom.cycle import cycle
+from echoflow.data.phantom.cycle import Cycle, cycle
 from echoflow.types import InputError, View, check_ef
 
 ALONG, ACROSS = 1 / 5, 2 / 5
@@ -57,11 +57,22 @@ def contraction(frames: int, fps: float, heart_rate: float = 60.0, lead: float =
 
     The first frame is `lead` seconds after end-diastole; `heart_rate` in beats per minute.
     """
+    return _cycle(frames, fps, heart_rate, lead).sigma
+
+
+def mitral_opening(
+    frames: int, fps: float, heart_rate: float = 60.0, lead: float = 0.0
+) -> np.ndarray:
+    """How far the mitral valve is open at each frame (t,), in [0, 1]; see `contraction`."""
+    return _cycle(frames, fps, heart_rate, lead).mitral
+
+
+def _cycle(frames: int, fps: float, heart_rate: float, lead: float) -> Cycle:
     if not 20 <= heart_rate <= 250:
         raise InputError(f"heart rate must be in [20, 250] beats per minute; got {heart_rate:g}.")
     rng = np.random.default_rng(0)  # of breathing, which is not used
     time = lead + np.arange(frames) / fps
-    return cycle(rng, time, heart_rate, 0.0, SYSTOLE, EARLY, 0.0).sigma
+    return cycle(rng, time, heart_rate, 0.0, SYSTOLE, EARLY, 0.0)
 
 
 def beating(labels: np.ndarray, ef: float, sigma: np.ndarray, view: View = View.A4C) -> np.ndarray:
