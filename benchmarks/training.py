@@ -100,7 +100,7 @@ def child(stage: str, args: argparse.Namespace, root: Path, processes: int, thre
         launch += ["--nproc-per-node", str(processes)]
     words = [__file__, "--size", args.size, "--steps", str(args.steps), "--stage", stage]
     run = root / f"run-{stage}-{processes}-{threads}"
-    words += ["--root", str(root), "--run", str(run)]
+    words += ["--root", str(root), "--folder", str(run)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([*launch, *words], capture_output=True, text=True, env=environment)
     if done.returncode != 0:
@@ -116,11 +116,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/training.json"))
     args = parser.parse_args()
     if args.stage:
-        row = measure(args.size, args.stage, args.root, args.run, args.steps)
+        row = measure(args.size, args.stage, args.root, args.folder, args.steps)
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(row), flush=True)
         return
