@@ -60,11 +60,10 @@ def contraction(frames: int, fps: float, heart_rate: float = 60.0, lead: float =
     return _cycle(frames, fps, heart_rate, lead).sigma
 
 
-def mitral_opening(
-    frames: int, fps: float, heart_rate: float = 60.0, lead: float = 0.0
-) -> np.ndarray:
-    """How far the mitral valve is open at each frame (t,), in [0, 1]; see `contraction`."""
-    return _cycle(frames, fps, heart_rate, lead).mitral
+def opening(frames: int, fps: float, heart_rate: float = 60.0, lead: float = 0.0) -> np.ndarray:
+    """How far the mitral and the aortic valve are open (t, 2), in [0, 1]; see `contraction`."""
+    beats = _cycle(frames, fps, heart_rate, lead)
+    return np.stack([beats.mitral, beats.aortic], 1)
 
 
 def _cycle(frames: int, fps: float, heart_rate: float, lead: float) -> Cycle:

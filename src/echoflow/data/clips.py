@@ -87,8 +87,9 @@ class VideoSource:
 class MaskedSource:
     """Single frames and their LV masks, (n, t, h, w) each, for segmentation: x (b, 1, h, w).
 
-    With `augment` both are shifted by up to 6 pixels, the gain and contrast of the frame change,
-    and every other frame is softened, because generated frames are softer than recorded ones.
+    With `augment` both are shifted, turned and zoomed a little, every other frame is softened,
+    because generated frames are softer than recorded ones, and every other looks as if it had been
+    recorded less well: another display curve, and noise in the blood.
     """
 
     videos: np.ndarray
@@ -104,10 +105,10 @@ class MaskedSource:
         x = torch.from_numpy(to_float(self.videos[index, frames]))
         mask = torch.from_numpy(self.masks[index, frames]).float()
         if self.augment:
-            shifts = [_shift(rng) for _ in index]
-            x, mask = (_rolled(part, shifts) for part in (x, mask))
-            soft = torch.from_numpy(rng.random(len(x)) < 0.5)[:, None, None]
-            x = torch.where(soft, F.avg_pool2d(x, 3, 1, 1), x)
+            x, mask = _turned(torch.stack([x, mask]), rng)
+            poor, soft = (torch.from_numpy(rng.random(len(x)) < 0.5)[:, None, None] for _ in "ab")
+            x = torch.where(poor, torch.stack([_worsened(frame, rng) for frame in x]), x)
+            x = torch.where(soft, F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), x)
             x = torch.stack([_retuned(frame, rng) for frame in x])
         uids = tuple(self.uids[i] for i in index.tolist())
         return Batch(x[:, None], Condition(mask=mask[:, None]), uids)
@@ -261,9 +262,28 @@ def _shift(rng: np.random.Generator) -> tuple[int, int]:
     return dy, dx
 
 
-def _rolled(frames: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
-    pairs = zip(frames, shifts, strict=True)
-    return torch.stack([torch.roll(frame, shift, dims=(-2, -1)) for frame, shift in pairs])
+def _turned(pair: Tensor, rng: np.random.Generator) -> Tensor:
+    """Frames and masks (2, b, h, w): shifted by up to 6 pixels, turned by 12 degrees, zoomed."""
+    n, side = pair.shape[1], pair.shape[-1]
+    angle, zoom = rng.uniform(-0.2, 0.2, n), np.exp(rng.uniform(-0.15, 0.35, n))
+    shift = 2 / side * np.stack([_shift(rng) for _ in range(n)])
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    back = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
+    affine = torch.from_numpy(np.concatenate([back, shift[:, :, None]], 2)).float()
+    grid = F.affine_grid(affine, [n, 2, *pair.shape[-2:]], align_corners=False)
+    black = pair.new_tensor([-1.0, 0.0])[:, None, None, None]
+    seen = F.grid_sample((pair - black).transpose(0, 1), grid, align_corners=False)
+    frames, masks = seen.transpose(0, 1) + black
+    return torch.stack([frames, (masks > 0.5).float()])
+
+
+def _worsened(frame: Tensor, rng: np.random.Generator) -> Tensor:
+    """A frame (h, w) with another display curve and speckled noise where it is dark."""
+    grey = ((frame + 1) / 2).clamp(0, 1) ** float(np.exp(rng.uniform(-0.7, 0.7)))
+    noise = torch.from_numpy(np.hypot(*rng.standard_normal((2, *frame.shape), np.float32)))
+    grain = F.avg_pool2d(noise[None], 3, 1, 1, count_include_pad=False)[0]
+    level = float(rng.uniform(0, 0.25))
+    return 2 * torch.hypot(grey, level * (grain if rng.random() < 0.5 else noise)).clamp(0, 1) - 1
 
 
 def _retuned(clip: Tensor, rng: np.random.Generator) -> Tensor:

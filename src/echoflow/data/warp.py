@@ -3,8 +3,8 @@
 `beat` moves the labels of a segmentation; this moves the picture under it, by the same law: lengths
 of the cavity take the power 1/5 of its volume and widths 2/5, the wall keeps its volume, and what
 lies further out moves less and less. Speckle goes with the tissue. Of what moves by itself only the
-mitral leaflets of an A4C are seen to, which fade as far as the valve is open. Not a video to look
-at, but one to start from (`Pipeline.animate`).
+valves are seen to (`data/leaflets.py`). Not a video to look at, but one to start
+from (`Pipeline.animate`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echoflow.data.beat import ACROSS, ALONG, LEAST, Axis
+from echoflow.data.leaflets import MITRAL, Valves
 from echoflow.types import InputError, View, check_ef
 
 WALL = 0.45  # thickness of the wall at end-diastole in half-widths of the cavity
 REACH = 1.2  # how far outside the wall tissue is still drawn along, in half-widths
 SMOOTH = 1.5  # pixels over which the edge is rounded
-ANNULUS = 0.2  # the part of a cavity's length at its base where its width is that of the annulus
-LEAFLETS, BEHIND = 0.3, 0.12  # how far leaflets reach into the cavity and behind it, in its lengths
-HINGES = 0.7  # how much of the annulus opens
 STEPS = 10  # of the fixed point that finds where a pixel came from
 
 
@@ -34,14 +32,14 @@ def warped(
     ef: float,
     sigma: Sequence[float] | NDArray[np.float64],
     view: View | None = None,
-    opening: Sequence[float] | NDArray[np.float64] | None = None,
+    opening: Sequence[tuple[float, float]] | NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint8]:
     """A picture (h, w) at end-diastole with its `cavity` (h, w) -> (t, h, w) of a heart with `ef`.
 
     `sigma` (t,) is the contraction at each frame, see `beat.contraction`; `ef` in percent. Without
-    a `view` a cavity as wide as it is long is taken for a short axis. `opening` (t,) in [0, 1] is
-    how far the mitral valve is open, see `beat.mitral_opening`: in a view known as A4C the leaflets
-    fade into blood as far. `InputError`: no cavity, or one of another size than the picture.
+    a `view` a cavity as wide as it is long is taken for a short axis. `opening` (t, 2) in [0, 1] is
+    how far the mitral and the aortic valve are open, see `beat.opening`: in a view known as A4C or
+    PLAX they are seen to open. `InputError`: no cavity, or one of another size than the picture.
     """
     check_ef(ef)
     if picture.shape != cavity.shape or not cavity.any():
@@ -51,32 +49,11 @@ def warped(
         )
     heart = _Heart.of(cavity, is_round(cavity) if view is None else view is View.PSAX)
     volumes = [max(1 - ef / 100 * float(s), LEAST) for s in sigma]
-    if opening is None or view is not View.A4C:
+    if view is None or opening is None or view not in MITRAL:
         return np.stack([heart.moved(picture, volume) for volume in volumes])
-    apart = without_leaflets(picture, cavity, heart.axis)
-    seen = [picture + float(share) * (apart - picture) for share in opening]
-    return np.stack(
-        [heart.moved(s.round().astype(np.uint8), v) for s, v in zip(seen, volumes, strict=True)]
-    )
-
-
-def without_leaflets(
-    picture: NDArray[np.uint8], cavity: NDArray[np.bool_], axis: Axis
-) -> NDArray[np.float32]:
-    """A picture (h, w) of an A4C whose closed mitral leaflets have become blood; hinges stay."""
-    side = np.array([-axis.along[1], axis.along[0]])
-    level, across = (
-        ((np.indices(picture.shape).T - axis.origin) @ way).T for way in (axis.along, side)
-    )
-    base = float(np.percentile(level[cavity], 98))
-    mouth = cavity & (level > base - ANNULUS * base)
-    left, right = np.percentile(across[mouth], [2, 98])
-    middle, half = (left + right) / 2, (right - left) / 2
-    inside = (np.abs(across - middle) < HINGES * half) & (level > base - LEAFLETS * base)
-    inside &= level < base + BEHIND * base
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), SMOOTH)
-    blood = float(np.percentile(picture[cavity], 20))
-    return picture - weight * np.maximum(picture - blood, 0).astype(np.float32)
+    valves = Valves.of(picture, cavity, heart.axis, view)
+    seen = [valves.opened(float(mitral), float(aortic)) for mitral, aortic in opening]
+    return np.stack([heart.moved(s, v) for s, v in zip(seen, volumes, strict=True)])
 
 
 def is_round(cavity: NDArray[np.bool_]) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from echoflow.data.phantom.canvas import TEXEL
 from echoflow.data.phantom.motion import State
-from echoflow.data.phantom.scene import Scene, Sector
+from echoflow.data.phantom.scene import Scene, Sector, to_polyline
 from echoflow.data.phantom.style import DEPTHS, LINES, Style
 
 SIZE = 112
@@ -119,22 +119,6 @@ def _material(scene: Scene, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.concatenate([scene.amplitude[None], texture]))[None]
 
 
-def _to_polyline(u: np.ndarray, v: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Squared distance (t, p) of points (t, p) to the polyline (t, joints, 2) of their frame."""
-    nearest = np.full(u.shape, np.inf, dtype=np.float32)
-    line = line.astype(np.float32)
-    for part in range(line.shape[1] - 1):
-        a = line[:, part, :, None]
-        d = line[:, part + 1, :, None] - a
-        du, dv = u - a[:, 0], v - a[:, 1]
-        along = (du * d[:, 0] + dv * d[:, 1]) / ((d * d).sum(1) + np.float32(1e-6))
-        along = np.clip(along, 0, 1)
-        du -= along * d[:, 0]
-        dv -= along * d[:, 1]
-        nearest = np.minimum(nearest, du * du + dv * dv)
-    return nearest
-
-
 class Renderer:
     """Everything about a clip that does not change from frame to frame."""
 
@@ -232,7 +216,7 @@ class Renderer:
         lines = self.scene.leaflets(state)
         amplitude = sampled[:, 0].reshape(len(u), -1)
         for leaf, where in enumerate(near):
-            squared = _to_polyline(u[:, where], v[:, where], lines[:, leaf])
+            squared = to_polyline(u[:, where], v[:, where], lines[:, leaf])
             level = np.float32(LEAFLET) / (1 + squared / np.float32(self.scene.leaf_width**2)) ** 2
             index = torch.from_numpy(where)
             drawn = torch.maximum(amplitude[:, index], torch.from_numpy(level))

@@ -94,3 +94,19 @@ def two_segments(
         step = np.stack([-np.sin(turn), inward * np.cos(turn)], -1)
         joints.append(joints[-1] + length / 2 * step)
     return np.stack(joints, 1)
+
+
+def to_polyline(u: np.ndarray, v: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Squared distance (t, p) of points (t, p) to the polyline (t, joints, 2) of their frame."""
+    nearest = np.full(u.shape, np.inf, dtype=np.float32)
+    line = line.astype(np.float32)
+    for part in range(line.shape[1] - 1):
+        a = line[:, part, :, None]
+        d = line[:, part + 1, :, None] - a
+        du, dv = u - a[:, 0], v - a[:, 1]
+        along = (du * d[:, 0] + dv * d[:, 1]) / ((d * d).sum(1) + np.float32(1e-6))
+        along = np.clip(along, 0, 1)
+        du -= along * d[:, 0]
+        dv -= along * d[:, 1]
+        nearest = np.minimum(nearest, du * du + dv * dv)
+    return nearest

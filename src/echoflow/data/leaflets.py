@@ -1,0 +1,138 @@
+"""Valves of a still, opened: closed leaflets go, open ones are drawn.
+
+A warp moves what a still shows, and a still at end-diastole shows closed valves. Mitral leaflets
+hang from the two ends of their annulus; opened they turn on them into the ventricle, by the angles
+of the phantom (`data/phantom/a4c.py`, `plax.py`), as bright as the closed ones were. Aortic cusps,
+which a parasternal long axis shows, open to the wall of the root and are then hardly seen. Where a
+still shows no leaflets none are drawn; a short axis at the height of papillary muscles shows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echoflow.data.beat import Axis
+from echoflow.data.phantom.scene import to_polyline, two_segments
+from echoflow.types import View
+
+BASE = 0.2  # the part of a cavity's length at its base where its width is taken
+FRONT, BEHIND = 0.3, 0.12  # how far closed leaflets reach into the cavity and behind it
+HINGES = 0.75  # the part of an annulus that leaflets are taken away from
+EDGE = 1.5  # pixels over which what is taken away ends
+THICK = 1.1  # pixels: the deviation of a leaflet's profile
+PARTED = 0.15  # from this opening on nothing of the closed leaflets is left
+
+
+@dataclass(frozen=True)
+class Mitral:
+    """The valve in one view; pairs are of the leaflet nearer to the septum, then of the other.
+
+    `annulus`: its ends in widths of the cavity's base, from the septal side; `length` of the
+    leaflets in lengths of the annulus; `closed` and `turn`: their angle to it when closed, and what
+    an open valve adds, in rad.
+    """
+
+    annulus: tuple[float, float]
+    length: tuple[float, float]
+    closed: float
+    turn: tuple[float, float]
+
+
+MITRAL = {
+    View.A4C: Mitral((0.0, 1.0), (0.52, 0.52), 0.30, (1.05, 1.05)),
+    View.PLAX: Mitral((0.53, 1.0), (1.05, 0.62), 0.90, (0.95, 0.65)),
+}
+SEPTAL = {View.A4C: 1, View.PLAX: 0}  # to the septum the x of an A4C falls, the y of a PLAX
+
+
+@dataclass(frozen=True)
+class Valves:
+    """A still (h, w) at end-diastole, and what its valves look like opened.
+
+    `without` are the stills (h, w) that have lost their mitral and their aortic leaflets; `grey` is
+    how bright the mitral ones are. `annulus` (2, 2) has the points (y, x) where they hang.
+    """
+
+    still: NDArray[np.uint8]
+    without: tuple[NDArray[np.float32], NDArray[np.float32]]
+    grey: float
+    annulus: NDArray[np.float64]
+    along: NDArray[np.float64]  # (y, x) to the base
+    mitral: Mitral
+
+    @classmethod
+    def of(
+        cls, still: NDArray[np.uint8], cavity: NDArray[np.bool_], axis: Axis, view: View
+    ) -> Valves:
+        """Found from the cavity (h, w) and its long axis, in a view that `MITRAL` has."""
+        mitral, side = MITRAL[view], np.array([-axis.along[1], axis.along[0]])
+        side = side * np.sign(side[SEPTAL[view]] or 1.0)  # from the septum
+        at = np.moveaxis(np.indices(still.shape), 0, -1) - axis.origin
+        level, across = at @ axis.along, at @ side
+        length = float(np.percentile(level[cavity], 98))
+        mouth = cavity & (level >= (1 - BASE) * length)
+        walls = np.percentile(across[mouth], [2, 98])
+        near = [mouth & (np.abs(across - wall) < np.ptp(walls) / 4) for wall in walls]
+        heights = [np.percentile(level[part if part.any() else mouth], 95) for part in near]
+        behind = level - np.interp(across, walls, heights)
+        ends = walls[0] + np.array(mitral.annulus) * np.ptp(walls)
+        levels = heights[0] + np.array(mitral.annulus) * (heights[1] - heights[0])
+
+        leaflets = np.abs(across - ends.mean()) < HINGES * np.ptp(ends) / 2
+        leaflets &= (behind > -FRONT * length) & (behind < BEHIND * length)
+        root = walls[0], ends[0]  # the aortic one ends where the mitral valve begins
+        cusps = np.abs(across - np.mean(root)) < HINGES * np.ptp(root) / 2
+        cusps &= (behind > 0) & (behind < np.ptp(root) / 2)
+        columns = np.round(across[leaflets]).astype(int)
+        brightest = ndimage.maximum(still[leaflets], columns, np.unique(columns))
+        blood = float(np.percentile(still[cavity], 20))
+        return cls(
+            still,
+            (_filled(still, leaflets, blood), _filled(still, cusps, blood)),
+            float(np.median(np.asarray(brightest))) if leaflets.any() else 0.0,
+            axis.origin + np.outer(levels, axis.along) + np.outer(ends, side),
+            axis.along,
+            mitral,
+        )
+
+    def opened(self, mitral: float, aortic: float) -> NDArray[np.uint8]:
+        """The still (h, w) with its valves open as far, in [0, 1]; at 0 and 0 the still itself."""
+        seen = self.still.astype(np.float32)
+        if aortic > 0:
+            seen = seen + min(aortic / PARTED, 1.0) * (self.without[1] - self.still)
+        if mitral > 0:
+            leaflets = np.maximum(self.without[0], self.grey * self._leaflets(mitral))
+            seen = seen + min(mitral / PARTED, 1.0) * (leaflets - self.still)
+        return seen.round().clip(0, 255).astype(np.uint8)
+
+    def _leaflets(self, opening: float) -> NDArray[np.float32]:
+        """Both mitral leaflets (h, w), 1 along their middle."""
+        apart = self.annulus[1] - self.annulus[0]
+        width = max(float(np.hypot(*apart)), 1e-6)
+        inward = apart / width
+        deeper = np.array([-inward[1], inward[0]])
+        deeper = deeper * -np.sign(deeper @ self.along)
+        points = np.indices(self.still.shape).reshape(2, -1).T
+        seen = np.zeros(len(points), np.float32)
+        for hinge, length, turn in zip(
+            self.annulus, self.mitral.length, self.mitral.turn, strict=True
+        ):
+            angle = np.array([self.mitral.closed + turn * opening])
+            line = two_segments(np.zeros((1, 2)), length * width, angle, 1.0)
+            z, y = (((points - hinge) @ way)[None].astype(np.float32) for way in (-deeper, inward))
+            away = to_polyline(z, y, line)[0]
+            seen = np.maximum(seen, np.exp(-away / (2 * THICK**2)))
+            inward = -inward  # the other leaflet points back
+        return seen.reshape(self.still.shape)
+
+
+def _filled(
+    still: NDArray[np.uint8], inside: NDArray[np.bool_], blood: float
+) -> NDArray[np.float32]:
+    """The still (h, w) with nothing `inside` brighter than blood."""
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), EDGE)
+    return still - weight * np.maximum(still - blood, 0).astype(np.float32)
