@@ -78,7 +78,7 @@ NANO: dict[Stage, Row] = {
     "lv": (
         "LV-nano",
         {
-            "engine.steps": 1200,
+            "engine.steps": 2400,
             "engine.batch": 16,
             "engine.lr": 2e-3,
             "engine.warmup": 50,
