@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,16 +170,23 @@ def _timed(shares: Iterator[Share], clock: Clock) -> Iterator[Share]:
 
 
 def _shares(stream: BatchStream, first: int, engine: Engine) -> Iterator[Share]:
-    from torch.utils.data import DataLoader
+    """The batches of all steps, each made while the step before it runs."""
+    steps = range(first, engine.steps)
+    if engine.workers:
+        from torch.utils.data import DataLoader
 
-    loader = DataLoader(
-        stream,
-        batch_size=None,
-        sampler=range(first, engine.steps),
-        num_workers=engine.workers,
-        prefetch_factor=2 if engine.workers else None,
-    )
-    return iter(loader)
+        yield from DataLoader(
+            stream, batch_size=None, sampler=steps, num_workers=engine.workers, prefetch_factor=2
+        )
+        return
+    with ThreadPoolExecutor(1, "batches") as maker:
+        made: Future[Share] | None = None
+        for step in steps:
+            made = made or maker.submit(stream.__getitem__, step)
+            share = made.result()
+            more = step + 1 < engine.steps
+            made = maker.submit(stream.__getitem__, step + 1) if more else None
+            yield share
 
 
 def _save(run: Path, step: int, players: Mapping[str, Player]) -> None:
