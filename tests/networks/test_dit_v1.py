@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from echoflow.condition import Condition
 from echoflow.networks.dit_v1 import FMiTv1, FMiTv1Config, FMvTv1, FMvTv1Config
-from echoflow.networks.layers_v1 import Attention, attended, modulate
+from echoflow.networks.layers import attend
+from echoflow.networks.layers_v1 import Attention, modulate
 from echoflow.networks.packed import packed
 from echoflow.types import InputError
 
@@ -157,11 +158,27 @@ def test_attention_reads_as_the_textbook(scrambled: bool, axis: str) -> None:
     torch.testing.assert_close(layer(x, axis), rearrange(layer.proj(out), back, b=2))
 
 
+@pytest.mark.parametrize("axis", ["s", "t"])
+@pytest.mark.parametrize("scrambled", [False, True])
+def test_packed_attention_in_pieces_is_attention(
+    scrambled: bool, axis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer, x = Attention(96, 3, scrambled), torch.randn(2, 5, 4, 96)
+    before = layer.qkv.weight.clone()
+    half = packed(layer, torch.bfloat16)
+    whole = half(x, axis)
+    monkeypatch.setattr("echoflow.networks.packed.SCORES", 100)  # two or three rows, one left over
+    torch.testing.assert_close(half(x, axis), whole, atol=0.01, rtol=0.01)
+    torch.testing.assert_close(whole.float(), layer(x, axis), atol=0.03, rtol=0.03)
+    assert torch.equal(layer.qkv.weight, before)
+
+
 def test_bfloat16_attention_is_that_of_float32() -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, 50, 16)
-    half = attended(*(y.bfloat16() for y in (q, k, v))).float()
-    torch.testing.assert_close(half, attended(q, k, v), atol=0.02, rtol=0.02)
+    half = attend(*(y.bfloat16() for y in (q, k, v))).float()
+    torch.testing.assert_close(half, attend(q, k, v), atol=0.02, rtol=0.02)
 
 
 def test_modulation_of_one_row_is_that_of_equal_rows() -> None:

@@ -2,7 +2,8 @@
 
 The same sums in another order: float32 stays float32. A weight is laid out once instead of at each
 call, the GELU runs on a product that is still in registers, and an MLP goes over the tokens in
-pieces whose hidden layer stays in cache.
+pieces whose hidden layer stays in cache. So does attention in bfloat16, where products of plain
+rows are faster than the fused kernel; the scale of its scores is part of the weight.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import copy
 from typing import TypeVar
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from echoflow.networks.layers_v1 import MLP
+from echoflow.networks.layers_v1 import MLP, Attention, merged
 
 Net = TypeVar("Net", bound=nn.Module)
 PIECE = 784  # tokens that an MLP takes at once
+SCORES = 2**20  # of attention that are made at once
 
 
 def packed(net: Net, dtype: torch.dtype | None = None) -> Net:
@@ -29,6 +32,9 @@ def packed(net: Net, dtype: torch.dtype | None = None) -> Net:
         return Packed(net, dtype)  # type: ignore[return-value]
     if isinstance(net, MLP) and _packable(net.fc1.weight, dtype):
         return PackedMLP(net, dtype)  # type: ignore[return-value]
+    half = dtype == torch.bfloat16
+    if isinstance(net, Attention) and half and _packable(net.qkv.weight, dtype):
+        return PackedAttention(net)  # type: ignore[return-value]
     twin = copy.copy(net)
     tensors = {**net._parameters, **net._buffers}
     twin._parameters, twin._buffers = {}, {name: _cast(t, dtype) for name, t in tensors.items()}
@@ -61,6 +67,34 @@ class PackedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pieces = [self.fc2(self.fc1(piece)) for piece in x.flatten(0, -2).split(PIECE)]
         return torch.cat(pieces).unflatten(0, x.shape[:-1])
+
+
+class PackedAttention(nn.Module):
+    """`Attention` in bfloat16, some rows at a time."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        qkv, half = copy.deepcopy(attention.qkv), torch.bfloat16
+        width, self.heads = qkv.in_features, attention.heads
+        with torch.no_grad():
+            for part in (qkv.weight, qkv.bias):
+                if part is not None:
+                    part[:width] *= (width // self.heads) ** -0.5
+        self.scrambled = attention.scrambled
+        self.qkv, self.proj = Packed(qkv, half), Packed(attention.proj, half)
+
+    def forward(self, x: Tensor, axis: str = "s") -> Tensor:
+        """As `Attention.forward`."""
+        b, other = len(x), "t" if axis == "s" else "s"
+        heads = f"b t s (three h d) -> three (b {other}) h {axis} d"
+        parts = rearrange(self.qkv(x.to(torch.bfloat16)), heads, three=3, h=self.heads)
+        _, rows, h, n, _ = parts.shape
+        y, step = parts.new_empty(parts.shape[1:]), max(1, SCORES // (h * n * n))
+        for piece in (slice(first, first + step) for first in range(0, rows, step)):
+            q, k, v = (part[piece].contiguous() for part in parts)
+            torch.matmul((q @ k.transpose(-1, -2)).softmax(dim=-1), v, out=y[piece])
+        y = y.reshape(rows, n, -1) if self.scrambled else merged(y)
+        return rearrange(self.proj(y), f"(b {other}) {axis} d -> b t s d", b=b)
 
 
 def _packable(weight: Tensor, dtype: torch.dtype | None) -> bool:

@@ -44,7 +44,7 @@ POPULATION = Population(
     ef=(10.0, 80.0),
 )
 ANATOMY = SamplingPlan(steps=20, solver="multistep", scale=1.0)
-MOTION = SamplingPlan(12, "multistep", negative=("ef",), start_index=6, temperature=0.85)
+MOTION = SamplingPlan(12, "multistep", negative=("ef",), start_index=8, temperature=0.9)
 
 
 def train_nano(
