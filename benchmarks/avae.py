@@ -1,10 +1,11 @@
 """What each choice in training an A-VAE does: adversary, KL weight, equivariance, recorded clips.
 
 Usage: python benchmarks/avae.py [--pool FOLDER] [--steps 400] [--patients 60] [--rows NAME ...]
-[--picture FILE.png]. Renders hearts, trains A-VAEs of nano size that differ from the first row in
-one thing each, and measures them on patients that none has seen. The adversary begins half way.
-With --pool, a folder of recorded clips, every row is measured on a quarter of those too, which
-none has seen either, and one row learns from the rest beside the hearts.
+[--picture FILE.png] [--folder FOLDER]. Renders hearts, trains A-VAEs of nano size that differ from
+the first row in one thing each, and measures them on patients that none has seen. The adversary
+begins half way. With --pool, a folder of recorded clips, every row is measured on a quarter of
+those too, which none has seen either, and one row learns from the rest beside the hearts. With
+--folder hearts and runs are kept there, and the same command goes on where it was stopped.
 
 Columns: PSNR in dB; `turned`, that of latents turned by a quarter and halved against images so
 moved; `fine` and `middle`, power of what is left of a frame after a blur of 1 pixel, and between
@@ -40,7 +41,7 @@ from echoflow.networks import zoo
 from echoflow.training.autoencoder import psnr as psnr_of
 from echoflow.training.equivariance import moved
 from echoflow.training.nano import POPULATION
-from echoflow.training.stages import train
+from echoflow.training.stages import trained
 from echoflow.training.table import named
 from echoflow.types import Split
 
@@ -59,12 +60,13 @@ WITH_POOL = "hearts and clips"
 def prepared(root: Path, patients: int, pool: Path | None) -> None:
     """Simulated hearts, and the clips of the pool in three quarters and one."""
     hearts = Population(**{**vars(POPULATION), "patients": patients})
-    write_dynamic(hearts.clips(2), root / "hearts", hearts.spec())
+    if not (root / "hearts").exists():
+        write_dynamic(hearts.clips(2), root / "hearts", hearts.spec())
     if pool is None:
         return
     for number, file in enumerate(sorted(pool.glob("*.gif"))):
         part = root / ("unseen" if number % 4 == 0 else "clips")
-        part.mkdir(exist_ok=True)
+        part.mkdir(exist_ok=True, parents=True)
         shutil.copy(file, part)
 
 
@@ -134,8 +136,8 @@ def runs(args: argparse.Namespace, root: Path) -> Iterator[tuple[dict[str, Any],
     for name, changes in wanted.items():
         if args.rows and name not in args.rows:
             continue
-        run = train(recipe(root, name, args.steps, changes), root / "runs" / name.replace(" ", "-"))
-        avae: Any = zoo.load(run / "avae")
+        run = root / "runs" / name.replace(" ", "-")
+        avae: Any = zoo.load(trained(recipe(root, name, args.steps, changes), run))
         found, pictures = {}, []
         for where_from, x in sets.items():
             values, recon = measured(avae, x)
@@ -151,10 +153,12 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=60)
     parser.add_argument("--rows", nargs="*", help="only these")
     parser.add_argument("--picture", type=Path, help="originals and what came back, row by row")
+    parser.add_argument("--folder", type=Path, help="where hearts and runs are kept")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/avae.json"))
     args = parser.parse_args()
     rows, sheet = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or temporary
         prepared(Path(folder), args.patients, args.pool)
         for row, pictures in runs(args, Path(folder)):
             sheet.append(np.concatenate(list(pictures), axis=1))
