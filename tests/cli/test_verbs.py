@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from echoflow.data.manifest import Manifest
 from echoflow.data.video import read_gray, write_video
 from echoflow.interop.tuning import retune
 from echoflow.networks import zoo
-from echoflow.pipeline import load
+from echoflow.pipeline import load, weights_folder
 from echoflow.types import View
 
 
@@ -108,6 +109,17 @@ def test_weights_that_do_not_listen_are_not_calibrated(
     assert main(["calibrate", str(deaf), "--n", "24"]) == 2
     assert "Train the model longer" in capsys.readouterr().err
     assert (deaf / "bundle.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_calibration_keeps_the_start_and_the_guidance_it_is_for(tmp_path: Path) -> None:
+    nano, mine = weights_folder("nano"), tmp_path / "mine"
+    shutil.copytree(nano, mine)
+    assert main(["calibrate", str(mine), "--n", "24", "--start", "9", "--guidance", "1.5"]) == 0
+    before, after = load(nano), load(mine)
+    assert after.motion == replace(before.motion, start_index=9, scale=1.5)
+    assert after.calibration is not None
+    assert after.calibration != before.calibration
 
 
 def test_synthesise(bundle: Path, tmp_path: Path) -> None:
