@@ -70,11 +70,11 @@ def draws(
     subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
     follows = {
         "dataset": fingerprint_of(manifest),
-        "weights": _print(weights),
+        "weights": _identity(weights),
         "model": str(model),
         "plans": str(plans),
         "inference": inference,
-        "judge": _print(judge),
+        "judge": _identity(judge),
         "lpips": str(lpips is not None),
     }
     with bar("videos") as progress:
@@ -83,7 +83,7 @@ def draws(
     typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
 
 
-def _print(weights: str) -> str:
+def _identity(weights: str) -> str:
     """What tells weights from others: of a folder the hash of its files, of a name the name."""
     from echoflow.metrics.report import fingerprint
 

@@ -90,10 +90,10 @@ def _save_filter(privacy: PrivacyFilter, net: Path, gallery: Path) -> None:
 
 
 def _privacy(folder: Path) -> PrivacyFilter | PrivacyByView:
-    if not (folder / PRIVACY).is_file() and not (folder / "reid").exists():
-        return PrivacyByView({})  # of weights that came without: they animate, and make no hearts
     if (folder / PRIVACY).is_file():
         return _load_filter(folder / "reid", folder / PRIVACY)
+    if not (folder / "reid").exists():
+        return PrivacyByView({})  # of weights that came without: they animate, and make no hearts
     places = {view: folder / "reid" / view.name for view in View}
     return PrivacyByView(
         {
