@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from echoflow.data.beat import contraction, opening
+from echoflow.data.beat import check_heart_rate, contraction, opening
 from echoflow.data.pixels import to_float
 from echoflow.data.warp import warped
 from echoflow.latents import LatentSpace
@@ -45,6 +45,8 @@ def beating_start(
     minute) each seed draws one. Sample i depends on the i-th of everything alone. Where the
     `finder` sees no cavity, or a speck, the film stands still, with a warning.
     """
+    if heart_rate is not None:
+        check_heart_rate(heart_rate)
     films = []
     for i, seed in enumerate(seeds):
         still = space.decode(anatomy[i : i + 1])[0].cpu().numpy()

@@ -66,9 +66,14 @@ def opening(frames: int, fps: float, heart_rate: float = 60.0, lead: float = 0.0
     return np.stack([beats.mitral, beats.aortic], 1)
 
 
-def _cycle(frames: int, fps: float, heart_rate: float, lead: float) -> Cycle:
+def check_heart_rate(heart_rate: float) -> None:
+    """`InputError` for a heart rate (beats per minute) that no heart has."""
     if not 20 <= heart_rate <= 250:
         raise InputError(f"heart rate must be in [20, 250] beats per minute; got {heart_rate:g}.")
+
+
+def _cycle(frames: int, fps: float, heart_rate: float, lead: float) -> Cycle:
+    check_heart_rate(heart_rate)
     rng = np.random.default_rng(0)  # of breathing, which is not used
     time = lead + np.arange(frames) / fps
     return cycle(rng, time, heart_rate, 0.0, SYSTOLE, EARLY, 0.0)
