@@ -263,7 +263,7 @@ def _shift(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _turned(pair: Tensor, rng: np.random.Generator) -> Tensor:
-    """Frames and masks (2, b, h, w): shifted by up to 6 pixels, turned by 12 degrees, zoomed."""
+    """Frames and masks (2, b, h, w): shifted by up to 6 pixels, turned by up to 0.2 rad, zoomed."""
     n, side = pair.shape[1], pair.shape[-1]
     angle, zoom = rng.uniform(-0.2, 0.2, n), np.exp(rng.uniform(-0.15, 0.35, n))
     shift = 2 / side * np.stack([_shift(rng) for _ in range(n)])

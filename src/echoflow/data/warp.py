@@ -3,8 +3,8 @@
 `beat` moves the labels of a segmentation; this moves the picture under it, by the same law: lengths
 of the cavity take the power 1/5 of its volume and widths 2/5, the wall keeps its volume, and what
 lies further out moves less and less. Speckle goes with the tissue. Of what moves by itself only the
-valves are seen to (`data/leaflets.py`). Not a video to look at, but one to start
-from (`Pipeline.animate`).
+valves are seen to (`data/leaflets.py`). Not a video to look at, but one to start from
+(`Pipeline.animate`).
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d)) v for (b, h, n, d).
 
-    Training and bfloat16 on a CPU take the plain products: the backward of the fused kernel is
-    several times slower there for our short rows, and so is its bfloat16 (docs/decisions.md).
+    Training and bfloat16 on a CPU take the plain products: for our short rows the backward of the
+    fused kernel is several times slower there, its bfloat16 about half as fast (docs/decisions.md).
     """
     if q.device.type == "cpu" and (q.requires_grad or q.dtype == torch.bfloat16):
         return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(dim=-1) @ v
