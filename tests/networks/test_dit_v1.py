@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from echoflow.condition import Condition
 from echoflow.networks.dit_v1 import FMiTv1, FMiTv1Config, FMvTv1, FMvTv1Config
+from echoflow.networks.inference import for_inference
 from echoflow.networks.layers import attend
 from echoflow.networks.layers_v1 import Attention, modulate
-from echoflow.networks.packed import packed
+from echoflow.networks.packed import Packed, packed
 from echoflow.types import InputError
 
 IMAGE = FMiTv1Config(channels=2, size=8, patch=4, width=16, depth=2, heads=2)
@@ -103,6 +104,25 @@ def test_packed_equals_plain_calls(made) -> None:
     assert half.dtype == torch.float32
     assert (half - wanted).square().mean().sqrt() < 0.03 * wanted.std()
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+@BOTH
+def test_exact_inference_takes_packed_products(made) -> None:
+    net, x, cond = made()
+    exact = for_inference(net, "exact")
+    assert any(isinstance(part, Packed) for part in exact.modules())
+    torch.testing.assert_close(exact(x, TIMES, cond), net(x, TIMES, cond), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@BOTH
+def test_compiled_around_its_products_it_is_still_the_network(made) -> None:
+    net, x, cond = made()
+    wanted = for_inference(net, "bf16")(x, TIMES, cond)
+    with torch.no_grad():
+        got = for_inference(net, "compiled")(x, TIMES, cond)
+    assert got.dtype == torch.float32
+    assert (got - wanted).square().mean().sqrt() < 0.02 * wanted.std()
 
 
 def test_attention_to_a_single_token_is_a_constant() -> None:

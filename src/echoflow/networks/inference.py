@@ -16,18 +16,20 @@ from echoflow.types import INFERENCE, Inference, choose
 
 
 def for_inference(net: nn.Module, inference: Inference) -> nn.Module:
-    """A generative network for one of the settings; `net` itself for `exact`.
+    """A generative network for one of the settings.
 
-    On a CPU the released block style takes its products from oneDNN (`packed`), unless it is
-    compiled. On a GPU a compiled transformer is replayed as one CUDA graph.
+    On a CPU the released block style takes its products from oneDNN (`packed`); any other network
+    is itself for `exact`. On a GPU a compiled transformer is replayed as one CUDA graph.
     """
     choose(inference, INFERENCE, "inference setting")
-    if inference == "exact":
-        return net
     on_gpu = next(net.parameters()).is_cuda
-    if inference == "bf16" and isinstance(net, FMiTv1 | FMvTv1) and not on_gpu:
-        return packed(net, torch.bfloat16)
-    half = HalfStepwise(net) if isinstance(net, Stepwise) else Half(net)
+    packs = isinstance(net, FMiTv1 | FMvTv1) and not on_gpu
+    if inference == "exact":
+        return packed(net) if packs else net
+    if packs:
+        net = half = packed(net, torch.bfloat16)
+    else:
+        half = HalfStepwise(net) if isinstance(net, Stepwise) else Half(net)
     if inference == "bf16":
         return half
     for part in getattr(net, "blocks", [net]):  # alike, so compiled once for all

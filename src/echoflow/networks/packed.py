@@ -47,13 +47,28 @@ class Packed(nn.Module):
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype | None, gelu: bool = False) -> None:
         super().__init__()
-        ops = torch.ops.mkldnn
-        self.weight = ops._reorder_linear_weight(_cast(linear.weight, dtype))
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(_cast(linear.weight, dtype))
         self.bias = _cast(linear.bias, dtype)
-        self.after = ("gelu", [], "tanh") if gelu else ("none", [], "")
+        self.gelu = gelu
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, *self.after)
+        made = opaque if torch.compiler.is_compiling() else product
+        return made(x, self.weight, self.bias, self.gelu)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    """x (..., into) times a weight that oneDNN has laid out -> (..., out)."""
+    after = ("gelu", [], "tanh") if gelu else ("none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after)
+
+
+opaque = torch.library.custom_op("echoflow::product", product, mutates_args=())
+"""`product` for a compiler, which cannot look into such a weight and leaves it as it is."""
+
+
+@opaque.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    return x.new_empty((*x.shape[:-1], len(weight)))
 
 
 class PackedMLP(nn.Module):
