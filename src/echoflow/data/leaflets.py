@@ -69,32 +69,16 @@ class Valves:
         cls, still: NDArray[np.uint8], cavity: NDArray[np.bool_], axis: Axis, view: View
     ) -> Valves:
         """Found from the cavity (h, w) and its long axis, in a view that `MITRAL` has."""
-        mitral, side = MITRAL[view], np.array([-axis.along[1], axis.along[0]])
-        side = side * np.sign(side[SEPTAL[view]] or 1.0)  # from the septum
-        at = np.moveaxis(np.indices(still.shape), 0, -1) - axis.origin
-        level, across = at @ axis.along, at @ side
-        length = float(np.percentile(level[cavity], 98))
-        mouth = cavity & (level >= (1 - BASE) * length)
-        walls = np.percentile(across[mouth], [2, 98])
-        near = [mouth & (np.abs(across - wall) < np.ptp(walls) / 4) for wall in walls]
-        heights = [np.percentile(level[part if part.any() else mouth], 95) for part in near]
-        behind = level - np.interp(across, walls, heights)
-        ends = walls[0] + np.array(mitral.annulus) * np.ptp(walls)
-        levels = heights[0] + np.array(mitral.annulus) * (heights[1] - heights[0])
-
-        leaflets = np.abs(across - ends.mean()) < HINGES * np.ptp(ends) / 2
-        leaflets &= (behind > -FRONT * length) & (behind < BEHIND * length)
-        root = walls[0], ends[0]  # the aortic one ends where the mitral valve begins
-        cusps = np.abs(across - np.mean(root)) < HINGES * np.ptp(root) / 2
-        cusps &= (behind > 0) & (behind < np.ptp(root) / 2)
-        columns = np.round(across[leaflets]).astype(int)
-        brightest = ndimage.maximum(still[leaflets], columns, np.unique(columns))
+        base, mitral = _Base.of(cavity, axis, view), MITRAL[view]
+        near, far = mitral.annulus
+        leaflets = base.between(near, far, -FRONT * base.length, BEHIND * base.length)
+        cusps = base.between(0, near, 0, near * base.width / 2)  # up to where the mitral valve is
         blood = float(np.percentile(still[cavity], 20))
         return cls(
             still,
             (_filled(still, leaflets, blood), _filled(still, cusps, blood)),
-            float(np.median(np.asarray(brightest))) if leaflets.any() else 0.0,
-            axis.origin + np.outer(levels, axis.along) + np.outer(ends, side),
+            _brightness(still, leaflets, base.across),
+            base.points(mitral.annulus),
             axis.along,
             mitral,
         )
@@ -128,6 +112,65 @@ class Valves:
             seen = np.maximum(seen, np.exp(-away / (2 * THICK**2)))
             inward = -inward  # the other leaflet points back
         return seen.reshape(self.still.shape)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Where a cavity of some `length` ends towards the atrium, between its two walls.
+
+    In pixels: `across` (h, w) is the distance from the axis, away from the septum, and `behind`
+    (h, w) that from the line between the ends of the walls, negative in the cavity. `walls` (2,)
+    are where the walls lie across, from the septal one, `heights` (2,) where they end along.
+    """
+
+    axis: Axis
+    side: NDArray[np.float64]  # (y, x) away from the septum
+    across: NDArray[np.float64]
+    behind: NDArray[np.float64]
+    walls: NDArray[np.float64]
+    heights: NDArray[np.float64]
+    length: float
+
+    @classmethod
+    def of(cls, cavity: NDArray[np.bool_], axis: Axis, view: View) -> _Base:
+        side = np.array([-axis.along[1], axis.along[0]])
+        side = side * np.sign(side[SEPTAL[view]] or 1.0)
+        at = np.moveaxis(np.indices(cavity.shape), 0, -1) - axis.origin
+        level, across = at @ axis.along, at @ side
+        length = float(np.percentile(level[cavity], 98))
+        mouth = cavity & (level >= (1 - BASE) * length)
+        walls = np.percentile(across[mouth], [2, 98])
+        near = [mouth & (np.abs(across - wall) < np.ptp(walls) / 4) for wall in walls]
+        heights = np.array([np.percentile(level[p if p.any() else mouth], 95) for p in near])
+        behind = level - np.interp(across, walls, heights)
+        return cls(axis, side, across, behind, walls, heights, length)
+
+    def points(self, shares: tuple[float, float]) -> NDArray[np.float64]:
+        """(2, 2) in (y, x): two points of the line, in shares of its length."""
+        ends = self.walls[0] + np.array(shares) * self.width
+        levels = self.heights[0] + np.array(shares) * (self.heights[1] - self.heights[0])
+        return self.axis.origin + np.outer(levels, self.axis.along) + np.outer(ends, self.side)
+
+    def between(self, start: float, end: float, front: float, behind: float) -> NDArray[np.bool_]:
+        """The pixels (h, w) in the middle of what lies between two shares of the line."""
+        place = (self.across - self.walls[0]) / self.width
+        middle = np.abs(place - (start + end) / 2) < HINGES * (end - start) / 2
+        return middle & (self.behind > front) & (self.behind < behind)
+
+    @property
+    def width(self) -> float:
+        """From wall to wall, never 0."""
+        return max(float(np.ptp(self.walls)), 1e-6)
+
+
+def _brightness(
+    still: NDArray[np.uint8], leaflets: NDArray[np.bool_], across: NDArray[np.float64]
+) -> float:
+    """The grey of closed leaflets: of the columns that they fill the brightest, in the middle."""
+    if not leaflets.any():
+        return 0.0
+    columns = np.round(across[leaflets]).astype(int)
+    return float(np.median(ndimage.maximum(still[leaflets], columns, np.unique(columns))))
 
 
 def _filled(
