@@ -10,6 +10,7 @@ from scipy.ndimage import binary_dilation
 from torch import nn
 
 from echoflow.condition import Condition
+from echoflow.data import augment
 from echoflow.data.clips import MaskedSource
 from echoflow.networks.heads import LVSegmenter, LVSegmenterConfig, ReId, ReIdConfig
 from echoflow.training.downstream import (
@@ -46,6 +47,14 @@ def test_augmentation_moves_frame_and_mask_together() -> None:
         ring = torch.from_numpy(binary_dilation(mask.numpy(), iterations=3)) & ~mask
         assert frame[mask].mean() + 0.2 < frame[ring].mean()
     assert not torch.equal(batch.cond.mask[:, 0], torch.from_numpy(masks[:, 0]).float())
+
+
+def test_a_disc_stays_round_on_an_oblong_frame() -> None:
+    y, x = np.mgrid[:48, :96]
+    disc = torch.from_numpy((y - 24) ** 2 + (x - 48) ** 2 < 100)[None].expand(8, -1, -1).float()
+    for mask in augment.masked(-disc, disc, np.random.default_rng(0))[1]:
+        rows, columns = torch.nonzero(mask, as_tuple=True)
+        assert abs(rows.float().std() - columns.float().std()) < 0.3
 
 
 def test_a_segmenter_learns_a_disc() -> None:

@@ -13,10 +13,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from echoflow.condition import Condition
+from echoflow.data import augment
 from echoflow.data.pixels import to_float
 from echoflow.data.shards import Latents
 from echoflow.types import Batch, InputError, Record
@@ -78,7 +77,7 @@ class VideoSource:
         cut = [self.videos[i, s : s + self.frames] for i, s in zip(index, starts, strict=True)]
         x = torch.from_numpy(to_float(np.stack(cut)))
         if self.augment:
-            x = torch.stack([_augmented(_speckled(_softened(clip, rng), rng), rng) for clip in x])
+            x = torch.stack([augment.clip(clip, rng) for clip in x])
         ef = torch.tensor([_known_ef(self.records[i]) for i in index])
         return Batch(x, Condition(ef=ef), tuple(self.records[i].uid for i in index))
 
@@ -105,11 +104,7 @@ class MaskedSource:
         x = torch.from_numpy(to_float(self.videos[index, frames]))
         mask = torch.from_numpy(self.masks[index, frames]).float()
         if self.augment:
-            x, mask = _turned(torch.stack([x, mask]), rng)
-            poor, soft = (torch.from_numpy(rng.random(len(x)) < 0.5)[:, None, None] for _ in "ab")
-            x = torch.where(poor, torch.stack([_worsened(frame, rng) for frame in x]), x)
-            x = torch.where(soft, F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), x)
-            x = torch.stack([_retuned(frame, rng) for frame in x])
+            x, mask = augment.masked(x, mask, rng)
         uids = tuple(self.uids[i] for i in index.tolist())
         return Batch(x[:, None], Condition(mask=mask[:, None]), uids)
 
@@ -231,61 +226,3 @@ def _known_ef(record: Record) -> float:
     if record.ef is None:
         raise InputError(f"video {record.uid} has no EF; this training needs one for every video.")
     return record.ef
-
-
-def _augmented(clip: Tensor, rng: np.random.Generator) -> Tensor:
-    return _retuned(torch.roll(clip, _shift(rng), dims=(-2, -1)), rng)
-
-
-def _softened(clip: Tensor, rng: np.random.Generator) -> Tensor:
-    """Half of the clips (t, h, w) blurred over 3 pixels, and three in ten over 3 frames."""
-    in_space, in_time = rng.random(2) < (0.5, 0.3)
-    if in_space:
-        clip = F.avg_pool2d(clip, 3, 1, 1, count_include_pad=False)
-    if in_time:
-        clip = torch.cat([clip[:1], (clip[:-2] + 2 * clip[1:-1] + clip[2:]) / 4, clip[-1:]])
-    return clip
-
-
-def _speckled(clip: Tensor, rng: np.random.Generator) -> Tensor:
-    """Multiplied by a grain that stands still and by one that changes with every frame."""
-    still, moving = rng.uniform(0, 0.2, size=2)
-    shape = clip.shape[-2:]
-    grain = still * rng.standard_normal((1, *shape), np.float32)
-    grain = grain + moving * rng.standard_normal((len(clip), *shape), np.float32)
-    coarse = 3 * F.avg_pool2d(torch.from_numpy(grain.astype(np.float32)), 3, 1, 1)
-    return ((clip + 1) * (1 + coarse) - 1).clamp(-1, 1)
-
-
-def _shift(rng: np.random.Generator) -> tuple[int, int]:
-    dy, dx = rng.integers(-6, 7, size=2).tolist()
-    return dy, dx
-
-
-def _turned(pair: Tensor, rng: np.random.Generator) -> Tensor:
-    """Frames and masks (2, b, h, w): shifted by up to 6 pixels, turned by up to 0.2 rad, zoomed."""
-    n, side = pair.shape[1], pair.shape[-1]
-    angle, zoom = rng.uniform(-0.2, 0.2, n), np.exp(rng.uniform(-0.15, 0.35, n))
-    shift = 2 / side * np.stack([_shift(rng) for _ in range(n)])
-    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    back = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
-    affine = torch.from_numpy(np.concatenate([back, shift[:, :, None]], 2)).float()
-    grid = F.affine_grid(affine, [n, 2, *pair.shape[-2:]], align_corners=False)
-    black = pair.new_tensor([-1.0, 0.0])[:, None, None, None]
-    seen = F.grid_sample((pair - black).transpose(0, 1), grid, align_corners=False)
-    frames, masks = seen.transpose(0, 1) + black
-    return torch.stack([frames, (masks > 0.5).float()])
-
-
-def _worsened(frame: Tensor, rng: np.random.Generator) -> Tensor:
-    """A frame (h, w) with another display curve and speckled noise where it is dark."""
-    grey = ((frame + 1) / 2).clamp(0, 1) ** float(np.exp(rng.uniform(-0.7, 0.7)))
-    noise = torch.from_numpy(np.hypot(*rng.standard_normal((2, *frame.shape), np.float32)))
-    grain = F.avg_pool2d(noise[None], 3, 1, 1, count_include_pad=False)[0]
-    level = float(rng.uniform(0, 0.25))
-    return 2 * torch.hypot(grey, level * (grain if rng.random() < 0.5 else noise)).clamp(0, 1) - 1
-
-
-def _retuned(clip: Tensor, rng: np.random.Generator) -> Tensor:
-    contrast, gain = rng.uniform(0.85, 1.15), rng.normal(0, 0.05)
-    return ((clip + 1) * contrast + gain - 1).clamp(-1, 1)
