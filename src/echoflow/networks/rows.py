@@ -72,7 +72,7 @@ STYLES: dict[str, Callable[[int, int, int, Shape], Config]] = {
 
 NANO: dict[str, Config] = {
     "A-VAE-nano": AVAEConfig(4, (16, 48, 96), 1, 8, False, 1),
-    "FMiT-nano": FMiTConfig(4, 28, 4, 128, 6, 4, preconditioned=True),
+    "FMiT-nano": FMiTConfig(4, 28, 2, 128, 6, 4, preconditioned=True),
     "FMvT-nano": FMvTConfig(4, 28, 32, (2, 4, 4), 128, 7, 4, preconditioned=True),
     "ReId-nano": ReIdConfig(4, 64, 2),
     "EF-nano": EFRegressorConfig(),

@@ -34,7 +34,7 @@ NANO: dict[Stage, Row] = {
     "lifm": (
         "FMiT-nano",
         {
-            "engine.steps": 3000,
+            "engine.steps": 4000,
             "engine.batch": 32,
             "engine.lr": 1e-3,
             "engine.warmup": 50,
