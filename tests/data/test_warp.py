@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from echoflow.data.beat import contraction, opening
+from echoflow.data.beat import Axis, contraction, opening
+from echoflow.data.leaflets import LACKING, Valves, closedness
 from echoflow.data.masks import disks
 from echoflow.data.phantom import PhantomPatient
 from echoflow.data.warp import is_round, warped
@@ -134,6 +135,22 @@ def test_a_valve_opens_as_that_of_the_phantom_does(view: View) -> None:
     for better, mask in ((opened, open_valve), (closed, (picture, cavity))):
         worse = closed if better is opened else opened
         assert in_front(better, cavity, *mask) > in_front(worse, cavity, *mask)
+
+
+@pytest.mark.parametrize("view", [View.A4C, View.PLAX])
+def test_leaflets_that_a_still_lacks_are_drawn(view: View) -> None:
+    clip = PhantomPatient.sample(0, 3).render(view, 1, 16.0, phase=0.0)
+    picture, cavity = clip.clip.video[0], clip.truth.mask[0].astype(bool)
+    valves = Valves.of(picture, cavity, Axis.of(cavity, view), view)
+    assert valves.shown
+    bare = valves.without[0].round().astype(np.uint8)
+    assert closedness(bare, cavity, view) < LACKING < closedness(picture, cavity, view)
+    states = [(0.0, 0.0), (1.0, 0.0)]
+    closed, opened = warped(bare, cavity, 50.0, [0.0, 0.0], view, states)
+    assert closedness(closed, cavity, view) > LACKING
+    assert closedness(opened, cavity, view) < closedness(closed, cavity, view) - 0.3
+    rest = binary_erosion(cavity, iterations=8) & (np.abs(closed.astype(int) - bare) > 2)
+    assert rest.sum() < 0.1 * cavity.sum()  # thin, and at the base
 
 
 def in_front(picture: np.ndarray, cavity: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:

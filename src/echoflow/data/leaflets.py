@@ -2,9 +2,10 @@
 
 A warp moves what a still shows, and a still at end-diastole shows closed valves. Mitral leaflets
 hang from the two ends of their annulus; opened they turn on them into the ventricle, by the angles
-of the phantom (`data/phantom/a4c.py`, `plax.py`), as bright as the closed ones were. Aortic cusps,
-which a parasternal long axis shows, open to the wall of the root and are then hardly seen. Where a
-still shows no leaflets none are drawn; a short axis at the height of papillary muscles shows none.
+of the phantom (`data/phantom/a4c.py`, `plax.py`), as bright as the closed ones were. A still
+may lack them, since they are thin; then they are drawn as bright as the wall, closed too. Aortic
+cusps, which a parasternal long axis shows, open to the wall of the root and are then hardly seen. A
+short axis at the height of papillary muscles shows no leaflets.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ HINGES = 0.75  # the part of an annulus that leaflets are taken away from
 EDGE = 1.5  # pixels over which what is taken away ends
 THICK = 1.1  # pixels: the deviation of a leaflet's profile
 PARTED = 0.15  # from this opening on nothing of the closed leaflets is left
+LACKING = 0.8  # of the contrast of the wall: what is fainter are no leaflets
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Valves:
     """A still (h, w) at end-diastole, and what its valves look like opened.
 
     `without` are the stills (h, w) that have lost their mitral and their aortic leaflets; `grey` is
-    how bright the mitral ones are. `annulus` (2, 2) has the points (y, x) where they hang.
+    how bright the mitral ones are, `shown` whether the still has any. `annulus` (2, 2) has the
+    points (y, x) where they hang.
     """
 
     still: NDArray[np.uint8]
     without: tuple[NDArray[np.float32], NDArray[np.float32]]
     grey: float
+    shown: bool
     annulus: NDArray[np.float64]
     along: NDArray[np.float64]  # (y, x) to the base
     mitral: Mitral
@@ -70,27 +74,32 @@ class Valves:
     ) -> Valves:
         """Found from the cavity (h, w) and its long axis, in a view that `MITRAL` has."""
         base, mitral = _Base.of(cavity, axis, view), MITRAL[view]
-        near, far = mitral.annulus
-        leaflets = base.between(near, far, -FRONT * base.length, BEHIND * base.length)
-        cusps = base.between(0, near, 0, near * base.width / 2)  # up to where the mitral valve is
-        blood = float(np.percentile(still[cavity], 20))
+        leaflets, root = base.mitral(mitral), mitral.annulus[0]  # the aortic valve is before it
+        cusps = base.between(0, root, 0, root * base.width / 2)
+        blood, wall, grey = _greys(still, cavity, leaflets, base.across)
+        shown = grey - blood > LACKING * (wall - blood)
         return cls(
             still,
             (_filled(still, leaflets, blood), _filled(still, cusps, blood)),
-            _brightness(still, leaflets, base.across),
+            grey if shown else wall,
+            shown,
             base.points(mitral.annulus),
             axis.along,
             mitral,
         )
 
     def opened(self, mitral: float, aortic: float) -> NDArray[np.uint8]:
-        """The still (h, w) with its valves open as far, in [0, 1]; at 0 and 0 the still itself."""
+        """The still (h, w) with its valves open as far, in [0, 1].
+
+        At 0 and 0 the still itself, unless it lacks mitral leaflets: then with closed ones.
+        """
         seen = self.still.astype(np.float32)
         if aortic > 0:
             seen = seen + min(aortic / PARTED, 1.0) * (self.without[1] - self.still)
-        if mitral > 0:
+        if mitral > 0 or not self.shown:
             leaflets = np.maximum(self.without[0], self.grey * self._leaflets(mitral))
-            seen = seen + min(mitral / PARTED, 1.0) * (leaflets - self.still)
+            parted = min(mitral / PARTED, 1.0) if self.shown else 1.0
+            seen = seen + parted * (leaflets - self.still)
         return seen.round().clip(0, 255).astype(np.uint8)
 
     def _leaflets(self, opening: float) -> NDArray[np.float32]:
@@ -151,6 +160,10 @@ class _Base:
         levels = self.heights[0] + np.array(shares) * (self.heights[1] - self.heights[0])
         return self.axis.origin + np.outer(levels, self.axis.along) + np.outer(ends, self.side)
 
+    def mitral(self, mitral: Mitral) -> NDArray[np.bool_]:
+        """Where closed leaflets are (h, w)."""
+        return self.between(*mitral.annulus, -FRONT * self.length, BEHIND * self.length)
+
     def between(self, start: float, end: float, front: float, behind: float) -> NDArray[np.bool_]:
         """The pixels (h, w) in the middle of what lies between two shares of the line."""
         place = (self.across - self.walls[0]) / self.width
@@ -163,14 +176,32 @@ class _Base:
         return max(float(np.ptp(self.walls)), 1e-6)
 
 
-def _brightness(
-    still: NDArray[np.uint8], leaflets: NDArray[np.bool_], across: NDArray[np.float64]
-) -> float:
-    """The grey of closed leaflets: of the columns that they fill the brightest, in the middle."""
-    if not leaflets.any():
-        return 0.0
+def closedness(still: NDArray[np.uint8], cavity: NDArray[np.bool_], view: View) -> float:
+    """How much mitral leaflets close the base of the cavity of a still (h, w).
+
+    Of the columns of pixels between their hinges, from a little behind the annulus to a third of
+    the cavity in front of it, the brightest pixel; the median over the columns, with blood as 0 and
+    the wall as 1. Closed leaflets fill every column, open ones leave most of them empty.
+    """
+    base = _Base.of(cavity, Axis.of(cavity, view), view)
+    leaflets = base.mitral(MITRAL[view])
+    blood, wall, grey = _greys(still, cavity, leaflets, base.across)
+    return (grey - blood) / max(wall - blood, 1.0)
+
+
+def _greys(
+    still: NDArray[np.uint8],
+    cavity: NDArray[np.bool_],
+    leaflets: NDArray[np.bool_],
+    across: NDArray[np.float64],
+) -> tuple[float, float, float]:
+    """Of blood, of the wall, and of leaflets: the brightest of each column, in the middle."""
+    outside = np.asarray(ndimage.distance_transform_edt(~cavity))
+    ring = (outside > 1) & (outside < 5)
+    blood, wall = np.percentile(still[cavity], 20), np.median(still[ring if ring.any() else cavity])
     columns = np.round(across[leaflets]).astype(int)
-    return float(np.median(ndimage.maximum(still[leaflets], columns, np.unique(columns))))
+    found = ndimage.maximum(still[leaflets], columns, np.unique(columns)) if columns.size else 0.0
+    return float(blood), float(wall), float(np.median(found))
 
 
 def _filled(
