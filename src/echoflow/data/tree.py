@@ -17,7 +17,7 @@ def inside(root: str | Path, text: str | Path) -> Path | None:
 
     `text` comes from a table: absolute paths (of any system), `..` that climbs out and links that
     lead out are refused. Backslashes separate folders, as they do where such tables are written.
-    The file need not exist.
+    The file need not exist; `.` is the folder itself, and lies in it.
     """
     name = str(text).replace("\\", "/")
     if climbs(name):
