@@ -96,7 +96,7 @@ def contact_sheet(found: Findings) -> bytes:
     return figures.contact_sheet(rows, names, titles)
 
 
-def beat(found: Findings, columns: int = 8) -> bytes:
+def beat(found: Findings, columns: int = 12) -> bytes:
     """One beat of one heart per view, and of its phantom twin, in equal steps of time."""
     made = found.made
     frames = np.linspace(0, made.videos.shape[1] // 2, columns).round().astype(int)
