@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +104,7 @@ def picture(films: dict[str, Films], hearts: int, frames: int) -> Image.Image:
     return Image.fromarray(np.concatenate(rows))
 
 
-def main(tell: Callable[[str], None] = print) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="nano")
     parser.add_argument("--n", type=int, default=24)
@@ -120,7 +119,7 @@ def main(tell: Callable[[str], None] = print) -> None:
             row = measured(stills, films, opened, pipeline.finder, view)
             rows.append({"view": view.name, "films": name, "n": args.n, **row})
             told = "  ".join(f"{key} {value:.2f}" for key, value in row.items())
-            tell(f"{view.name:5s} {name:21s} {told}")
+            print(f"{view.name:5s} {name:21s} {told}")
         if args.films:
             sheet = picture({name: films for name, (_, films, _) in made.items()}, 4, 14)
             sheet.save(args.films.with_stem(f"{args.films.stem}-{view.name}"))
