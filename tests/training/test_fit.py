@@ -138,6 +138,18 @@ def test_a_signal_ends_the_step_saves_and_the_run_resumes_to_the_same_bits(
     same_weights(tmp_path / "whole" / "net", tmp_path / "cut" / "net")
 
 
+def test_a_launcher_may_send_sigterm_twice(tmp_path: Path) -> None:
+    class Twice(Signalled):
+        def batch(self, index: np.ndarray, rng: np.random.Generator) -> Batch:
+            self.numbers = [signal.SIGTERM, signal.SIGTERM]
+            super().batch(index, rng)
+            return super().batch(index, rng)
+
+    with pytest.raises(Terminated):
+        fit(flow_task(), Twice((2, 4, 8, 8), signal.SIGTERM), recipe("lvfm"), tmp_path)
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-0000001"]
+
+
 @pytest.mark.parametrize("micro", [1, 3])
 @pytest.mark.parametrize("stage", TASKS)
 def test_accumulated_parts_equal_the_whole_batch(stage: str, micro: int, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def bars() -> Iterator[Tell]:
-    """Yields a function that moves the bar called `what`; one bar is open at a time."""
+    """Yields a function that moves the bar called `what`, which closes when all of it is done."""
     from tqdm import tqdm
 
     with ExitStack() as stack:
@@ -23,11 +23,10 @@ def bars() -> Iterator[Tell]:
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in shown:
-                stack.close()
                 shown[what] = stack.enter_context(tqdm(desc=what, total=total, disable=None))
             shown[what].update(done - shown[what].n)
             if done == total:
-                stack.close()
+                shown[what].close()
 
         yield tell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
     ] = False,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stages of nano trained at a time; default 2, on one core 1."),
+    ] = None,
 ) -> None:
     """Train one stage of the pipeline, or all. Without a recipe, every one is listed.
 
@@ -37,8 +42,11 @@ def train(
     begin with the stage, such as lvfm.engine.steps=100.
     """
     if words and words[0] == "nano" and config is None:
-        _train_nano(words[1:], out or Path("runs/nano"), print_config)
+        together = at_once or min(2, os.cpu_count() or 1)
+        _train_nano(words[1:], out or Path("runs/nano"), print_config, together)
         return
+    if at_once is not None:
+        raise InputError("--at-once is for the stages of nano; any other recipe is one run.")
     if not words and config is None:
         from echoflow.training.table import listed
 
@@ -90,7 +98,7 @@ def _resumed(run: Path) -> str:
     return f"going on from {whole}{passed}"
 
 
-def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
+def _train_nano(words: list[str], out: Path, print_config: bool, at_once: int) -> None:
     """Every stage of the embedded bundle; see `echoflow.training.nano`."""
     from echoflow.networks.zoo import STAGES
     from echoflow.training.table import named
@@ -115,7 +123,7 @@ def _train_nano(words: list[str], out: Path, print_config: bool) -> None:
     from echoflow.training.nano import train_nano
 
     with bars() as tell:
-        bundle = train_nano(out, settings=settings, tell=tell)
+        bundle = train_nano(out, settings=settings, tell=tell, at_once=at_once)
         left = ""
         if load(bundle).calibration is None:
             try:

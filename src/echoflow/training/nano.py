@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,11 @@ from echoflow.networks import zoo
 from echoflow.networks.dit import FMvTConfig
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
+from echoflow.training.abreast import Tell, train_all
 from echoflow.training.recipes import Recipe
-from echoflow.training.stages import NETWORKS, trained
+from echoflow.training.stages import NETWORKS
 from echoflow.training.table import named
 from echoflow.types import Split, View
-
-Tell = Callable[[str, int, int], None]
-"""(what, done, in all)."""
 
 POPULATION = Population(
     patients=1500,
@@ -52,21 +50,23 @@ def train_nano(
     population: Population = POPULATION,
     settings: dict[str, list[str]] | None = None,
     tell: Tell = lambda what, done, total: None,
+    at_once: int = 1,
 ) -> Path:
     """Run or continue the chain in `out`; returns the bundle's folder.
 
-    `settings` holds dotted changes per stage, such as {"lvfm": ["engine.steps=100"]}.
+    `settings` holds dotted changes per stage, such as {"lvfm": ["engine.steps=100"]}. Of the stages
+    that need the latents only, `at_once` are trained at a time.
     """
     out = Path(out)
     recipes = {stage: _recipe(stage, out, (settings or {}).get(stage, [])) for stage in zoo.STAGES}
     if not (out / "videos").exists():
         clips = population.clips(os.cpu_count() or 1)
         write_dynamic(_counted(clips, len(population), tell), out / "videos", population.spec())
-    _stage(recipes["avae"], out, tell)
+    train_all([(recipes["avae"], out / "avae")], 1, tell)
     if not (out / "latents").exists():
         encode_dataset(out / "videos", out / "avae" / "avae", out / "latents", tell=tell)
-    for stage in ("lvfm", "lifm", "reid", "ef", "lv"):
-        _stage(recipes[stage], out, tell)
+    others = ("lvfm", "lifm", "reid", "ef", "lv")  # the longest first
+    train_all([(recipes[stage], out / stage) for stage in others], at_once, tell)
     bundle = out / "bundle"
     if not bundle.exists():
         write_bundle(out, recipes, population, bundle)
@@ -148,11 +148,6 @@ def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
 def _network(out: Path, stage: str) -> Path:
     """Where a stage's finished, averaged network lies."""
     return out / stage / NETWORKS[stage]
-
-
-def _stage(recipe: Recipe, out: Path, tell: Tell) -> None:
-    stage, steps = recipe.stage, recipe.engine.steps
-    trained(recipe, out / stage, lambda step, logs: tell(stage, step, steps))
 
 
 def _counted(clips: Iterator[Any], total: int, tell: Tell) -> Iterator[Any]:

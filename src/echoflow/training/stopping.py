@@ -22,13 +22,14 @@ class Terminated(SystemExit):
 def stoppable() -> Iterator[Callable[[], int]]:
     """Yields what says which signal has asked for the end, 0 for none.
 
-    A second one stops at once, without a checkpoint. A process told to ignore a signal goes on
-    doing so, and outside the main thread nothing changes, because Python allows no handler there.
+    A second Ctrl-C stops at once, without a checkpoint; a second SIGTERM does not, since a launcher
+    passes on what the whole group was sent already. A process told to ignore a signal goes on doing
+    so, and outside the main thread nothing changes, because Python allows no handler there.
     """
     asked: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if number == signal.SIGINT and number in asked:
             raise leaving(number)
         asked.append(number)
 

@@ -1,0 +1,105 @@
+"""Runs side by side: the same weights, and nothing lost when one of them or all are stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_fit import same_weights
+
+from echoflow.data.phantom.layout import write_dynamic
+from echoflow.pipeline import weights_folder
+from echoflow.training.abreast import Job, train_all
+from echoflow.training.checkpoint import newest
+from echoflow.training.folder import METRICS, is_held
+from echoflow.training.nano import POPULATION, encode_dataset
+from echoflow.training.table import named
+from echoflow.types import InputError
+
+LONG = 100_000
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("abreast")
+    few = dataclasses.replace(POPULATION, patients=8, frames=3)
+    write_dynamic(few.clips(1), root / "videos", few.spec())
+    encode_dataset(root / "videos", weights_folder("nano") / "avae", root / "latents")
+    return root / "latents"
+
+
+def jobs(latents: Path, root: Path, steps: int) -> list[Job]:
+    engine = [f"engine.steps={steps}", "engine.batch=2", "engine.warmup=1", "engine.compile=false"]
+    engine += ["engine.checkpoint_every=100000", "engine.picture_every=0", f"data={latents}"]
+    stages = ("reid", "lifm")
+    return [(named(f"nano-{stage}").changed(engine), root / stage) for stage in stages]
+
+
+def process(latents: Path, root: Path) -> subprocess.Popen[str]:
+    """A process that trains both for a long time, once both have begun."""
+    words = [sys.executable, __file__, str(latents), str(root)]
+    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": places}
+    started = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
+    logs = [root / stage / METRICS for stage in ("reid", "lifm")]
+    until(lambda: all(log.exists() and log.stat().st_size for log in logs))
+    return started
+
+
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def everything_is_saved(root: Path) -> bool:
+    runs = (root / "reid", root / "lifm")
+    return not any(is_held(run) for run in runs) and all(newest(run) is not None for run in runs)
+
+
+def test_runs_side_by_side_end_like_runs_in_turn(latents: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    train_all(jobs(latents, tmp_path / "both", 3), 2, lambda *news: told.append(news))
+    train_all(jobs(latents, tmp_path / "turn", 3), 1)
+    for stage in ("reid", "lifm"):
+        same_weights(tmp_path / "turn" / stage / "net", tmp_path / "both" / stage / "net", 1e-5)
+    assert {("reid", 3, 3), ("lifm", 3, 3)} <= set(told)
+
+
+def test_sigterm_to_the_first_process_saves_every_run(latents: Path, tmp_path: Path) -> None:
+    first = process(latents, tmp_path)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) == 128 + signal.SIGTERM
+    assert everything_is_saved(tmp_path)
+
+
+def test_runs_save_and_leave_when_the_first_process_is_killed(
+    latents: Path, tmp_path: Path
+) -> None:
+    first = process(latents, tmp_path)
+    first.kill()
+    first.wait()
+    until(lambda: everything_is_saved(tmp_path), 60)
+
+
+def test_the_others_save_when_one_is_refused(
+    latents: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (_, here), other = jobs(latents, tmp_path, LONG)
+    refused = named("nano-reid").changed([f"data={tmp_path / 'nothing'}"])
+    with pytest.raises(InputError, match="training of stage reid has ended"):
+        train_all([(refused, here), other], 2)
+    assert "reid: " in capfd.readouterr().err
+    assert not is_held(tmp_path / "lifm")
+
+
+if __name__ == "__main__":
+    train_all(jobs(Path(sys.argv[1]), Path(sys.argv[2]), LONG), 2)
