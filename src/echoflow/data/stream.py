@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from torch.utils.data import Dataset
 from echoflow.condition import Condition
 from echoflow.data.clips import Source
 from echoflow.types import Batch, InputError
+
+TRIES = 8  # examples in a row that cannot be read: no longer a damaged file, but a lost dataset
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class BatchStream(Dataset[Share]):
     """The global batches of a run by step: example i of batch k follows from (seed, k, i) only.
 
     Neither history nor the number of processes matters; process `rank` of `world` gets every
-    `world`-th example.
+    `world`-th example. One that cannot be read is replaced by the next that can, with a warning.
     """
 
     def __init__(self, source: Source, batch: int, seed: int, rank: int = 0, world: int = 1):
@@ -57,8 +60,15 @@ class BatchStream(Dataset[Share]):
         return Share(joined(examples), tuple(rows))
 
     def _example(self, index: int, step: int, row: int) -> Batch:
-        rng = np.random.default_rng([self.seed, step, row])
-        return self.source.batch(np.array([index]), rng)
+        failed: list[InputError] = []
+        for place in range(index, index + min(TRIES, len(self.source))):
+            rng = np.random.default_rng([self.seed, step, row])
+            try:
+                return self.source.batch(np.array([place % len(self.source)]), rng)
+            except InputError as error:
+                warnings.warn(f"another example stands in for one: {error}", stacklevel=2)
+                failed.append(error)
+        raise failed[0]
 
     def _indices(self, step: int) -> np.ndarray:
         """Positions step * batch ... of an endless row of shuffled epochs."""
@@ -69,6 +79,27 @@ class BatchStream(Dataset[Share]):
             for epoch in np.unique(position // n).tolist()
         }
         return np.array([epochs[p // n][p % n] for p in position.tolist()])
+
+
+class Sent(Dataset[Share | InputError]):
+    """A stream for loading processes: what it refuses comes as a value, since an exception would
+    come wrapped in the process's traceback."""
+
+    def __init__(self, stream: BatchStream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, step: int) -> Share | InputError:
+        try:
+            return self.stream[step]
+        except InputError as error:
+            return InputError(str(error))
+
+
+def received(share: Share | InputError) -> Share:
+    """What `Sent` sent; raises what was refused."""
+    if isinstance(share, InputError):
+        raise share
+    return share
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

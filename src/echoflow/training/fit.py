@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echoflow.data.stream import BatchStream, Share
+from echoflow.data.stream import BatchStream, Sent, Share, received
 from echoflow.networks import zoo
 from echoflow.training import averages as powers
 from echoflow.training import best, checkpoint, folder
@@ -175,8 +175,15 @@ def _shares(stream: BatchStream, first: int, engine: Engine) -> Iterator[Share]:
     if engine.workers:
         from torch.utils.data import DataLoader
 
-        yield from DataLoader(
-            stream, batch_size=None, sampler=steps, num_workers=engine.workers, prefetch_factor=2
+        yield from map(
+            received,
+            DataLoader(
+                Sent(stream),
+                batch_size=None,
+                sampler=steps,
+                num_workers=engine.workers,
+                prefetch_factor=2,
+            ),
         )
         return
     with ThreadPoolExecutor(1, "batches") as maker:
