@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +72,9 @@ def test_a_counterfactual_ef_is_that_of_the_video_in_every_draw(videos: Path, tm
 
 def test_a_video_does_not_depend_on_the_others(videos: Path, tmp_path: Path) -> None:
     manifest, out = open_source(videos), tmp_path / "s.csv"
-    alone = score(SUBJECT, manifest, manifest.records[2:3], Task(2), measure, None, out)
+    score(SUBJECT, manifest, manifest.records[2:3], Task(2), measure, None, out)
     rows = scores(videos, tmp_path / "all.csv", Task(2))
-    assert list(csv.reader(alone.open()))[1:] == rows[4:6]
+    assert list(csv.reader(out.open()))[1:] == rows[4:6]
 
 
 def test_it_goes_on_where_it_was_stopped(videos: Path, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_it_goes_on_where_it_was_stopped(videos: Path, tmp_path: Path) -> None:
         scores(videos, out, Task(2), replace(SUBJECT, animate=tiring))
     assert not out.exists()
     with (tmp_path / "s.csv.part").open("a") as file:
-        file.write("0X1,50,")  # and a torn line
+        file.write("0X1,50.0000,50.0000,50.0000,0.50000,0.2")  # and a torn line
     with pytest.raises(InputError, match="holds rows of other settings"):
         scores(videos, out, Task(3))
     assert scores(videos, out, Task(2), replace(SUBJECT, animate=tiring)) == whole
@@ -99,6 +100,45 @@ def test_it_goes_on_where_it_was_stopped(videos: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("s.")] == ["s.csv"]
     with pytest.raises(InputError, match="is there already"):
         scores(videos, out, Task(2))
+
+
+def test_rows_of_other_videos_are_not_gone_on_with(videos: Path, tmp_path: Path) -> None:
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+    calls = []
+
+    def tiring(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return animate(stills, ef, seeds)
+
+    subject = replace(SUBJECT, animate=tiring)
+    with pytest.raises(KeyboardInterrupt):
+        score(subject, manifest, manifest.records[:2], Task(1), measure, None, out)
+    with pytest.raises(InputError, match="of other settings, weights or videos"):
+        score(subject, manifest, manifest.records[2:], Task(1), measure, None, out)
+
+
+@pytest.mark.parametrize("torn", ["", '{"task": '])
+def test_a_kept_file_without_a_whole_line_is_begun_anew(
+    torn: str, videos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s.csv.part").write_text(torn)
+    assert len(scores(videos, tmp_path / "s.csv", Task(1))) == 4
+
+
+def test_a_damaged_video_is_left_out_and_named(videos: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos, tmp_path / "videos")
+    manifest = open_source(tmp_path / "videos")
+    damaged = manifest.records[1]
+    path = manifest.root / damaged.path
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    out = tmp_path / "s.csv"
+    left = score(SUBJECT, manifest, manifest.records, Task(1), measure, None, out)
+    assert list(left) == [damaged.uid]
+    assert [row[0] for row in csv.reader(out.open())][1:] == ["0X0", "0X2", "0X3"]
+    with pytest.raises(InputError, match="none of the 1 videos can be read"):
+        score(SUBJECT, manifest, [damaged], Task(1), measure, None, tmp_path / "t.csv")
 
 
 def test_rows_of_another_model_are_not_gone_on_with(videos: Path, tmp_path: Path) -> None:

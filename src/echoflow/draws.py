@@ -102,25 +102,38 @@ def score(
     out: str | Path,
     progress: Progress = lambda done, total: None,
     follows: Mapping[str, str] | None = None,
-) -> Path:
-    """The score file `out`, a row for every draw of every video; empty LPIPS without a network.
+) -> dict[str, str]:
+    """Write the score file `out`, a row for every draw of every video; empty LPIPS without a
+    network. Returns the videos that are left out because they cannot be read, each with the reason.
 
     Whatever stops it, the same call goes on behind the videos that are finished: they are kept in
     `<out>.part`, which becomes `out` at the end. `follows` names what else the rows follow from,
-    such as hashes of the weights; rows of others are refused.
+    such as hashes of the weights; rows of others, or of other videos, are refused.
     """
     out = Path(out)
     if out.exists():
         raise InputError(f"{out} is there already; choose another name, or remove it.")
     source = PixelClips(manifest, tuple(records), subject.window, task.frame, 1)
     told = {"task": asdict(task), "window": asdict(subject.window), **(follows or {})}
+    asked = [(record.uid, task.asked(record)) for record in records]
+    told["videos"] = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     part = _Part(out.with_name(f"{out.name}.part"), json.dumps(told), task.draws)
-    done = part.begin()
+    done, left = part.begin(), dict[str, str]()
     for number, record in enumerate(records, start=1):
         if record.uid not in done:
-            part.add([_row(subject, source, record, task, k, measure, lpips) for k in _each(task)])
+            try:
+                source.example(record, task.rng(record, 1))
+            except InputError as error:
+                left[record.uid] = str(error)
+            else:
+                part.add(
+                    [_row(subject, source, record, task, k, measure, lpips) for k in _each(task)]
+                )
         progress(number, len(records))
-    return part.finish(out)
+    if records and len(left) == len(records):
+        raise InputError(f"none of the {len(left)} videos can be read: {next(iter(left.values()))}")
+    part.finish(out)
+    return left
 
 
 def measured_by(regressor: Regressor) -> Measure:
@@ -172,26 +185,21 @@ class _Part:
 
     def begin(self) -> set[str]:
         """The videos that are finished; rows of one that is not are taken away."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.write([])
-            return set()
-        first, *lines = self.path.read_text().splitlines()
-        if first != self.head:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        there = self.path.read_text() if self.path.exists() else ""
+        lines = [line for line in there.splitlines(keepends=True) if line.endswith("\n")]
+        if lines and lines[0] != f"{self.head}\n":
             raise InputError(
                 f"{self.path} holds rows of other settings, weights or videos; remove it, or "
                 "choose another name."
             )
-        rows = [row for row in csv.reader(lines) if len(row) == 1 + len(COLUMNS)]
+        rows = [row for row in csv.reader(lines[1:]) if len(row) == 1 + len(COLUMNS)]
         names = [row[0] for row in rows]
         done = {name for name in names if names.count(name) == self.draws}
         with atomic_file(self.path) as file:
-            replace(self, path=file).write([row for row in rows if row[0] in done])
+            file.write_text(f"{self.head}\n")
+            replace(self, path=file).add([row for row in rows if row[0] in done])
         return done
-
-    def write(self, rows: Sequence[Sequence[str]]) -> None:
-        self.path.write_text(f"{self.head}\n")
-        self.add(rows)
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         with self.path.open("a", newline="") as file:
