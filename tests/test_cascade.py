@@ -227,7 +227,11 @@ def test_a_start_reaches_every_stage_in_its_size(two: Cascade) -> None:
 @pytest.mark.parametrize("solver", ["heun", "euler", "multistep"])
 def test_longer_videos_and_every_solver(two: Cascade, solver: str) -> None:
     plan = SamplingPlan(2, solver, overlap=1)
-    assert two.sample(asked(1), [3], plan, frames=11).shape == (1, 1, 11, 16, 16)
+    longer = two.sample(asked(1), [3], plan, frames=11)
+    assert longer.shape == (1, 1, 11, 16, 16)
+    assert torch.equal(longer, two.sample(asked(1), [3], plan, frames=12)[:, :, :11])  # same speed
+    with pytest.raises(InputError, match="makes videos of 8 frames or more; got 6"):
+        two.sample(asked(1), [3], plan, frames=6)
     counts = []
     for one in two.stages:
         one.generator.net.register_forward_hook(lambda *_: counts.append(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 from cascade_folder import FORMS, TREE, cascade
 
-from echoflow.cascade_weights import load
+from echoflow.cascade_weights import fingerprint_of, load
 from echoflow.cli import main
+from echoflow.cli.cascade import is_cascade
 from echoflow.data.video import read_gray, write_video
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3D
@@ -93,6 +95,38 @@ def test_runs_of_stages_are_a_cascade(runs: Path) -> None:
         lowres = found.stages[1].lowres
         assert lowres is not None
         assert (lowres.told, lowres.resize) == ("log-snr", "trilinear")
+
+
+def test_other_bounds_of_churn_are_taken_from_the_config(tmp_path: Path) -> None:
+    bounds = {"S_tmin": 0.1, "S_tmax": [40, 80], "S_noise": 1.0}
+    cascade(tmp_path, {**TREE, "imagen": {**TREE["imagen"], **bounds}})
+    first, second = (stage.plan.churn for stage in load(tmp_path).stages)
+    assert (first, second) == (Churn(80.0, 0.1, 40.0, 1.0), Churn(160.0, 0.1, 80.0, 1.0))
+
+
+def test_a_cascade_without_its_last_stage_is_none(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "mine-1", tmp_path / "mine-1")
+    with pytest.raises(InputError, match=r"makes 2 frames of 8 pixels .* stage 2 is missing"):
+        load(tmp_path, "mine")
+
+
+def test_the_fingerprint_is_that_of_what_is_read(runs: Path, release: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(runs, root)
+    before = fingerprint_of(root, "mine")
+    (root / "scores.csv.part").write_text("rows")
+    (root / "mine-2" / "metrics.jsonl").write_text("{}")
+    assert fingerprint_of(root, "mine") == before
+    shutil.copy(root / "mine-1" / "net" / zoo.WEIGHTS, root / "mine-2" / "net")
+    assert fingerprint_of(root, "mine") != before
+    assert fingerprint_of(release, "1SCM") != fingerprint_of(release, "2SCM")
+
+
+def test_a_folder_with_a_cascade_needs_no_name(runs: Path, release: Path, tmp_path: Path) -> None:
+    assert is_cascade(str(runs), ())
+    assert is_cascade(str(release), ())
+    assert not is_cascade(str(tmp_path), ())
+    assert not is_cascade("nano", ())
 
 
 def test_what_is_not_there(release: Path, runs: Path, tmp_path: Path) -> None:

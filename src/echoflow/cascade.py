@@ -119,13 +119,14 @@ class Cascade:
         `cond` holds a frame (b, c, h, w) in [-1, 1] and an EF. `start` (b, c, t, h, w) is what
         stages begin from whose plan has a start index; `frames` asks for longer videos.
         """
-        video = None
+        video, made = None, None if frames is None else self._whole(frames)
         for i, (stage, own) in enumerate(zip(self.stages, self.plans(plan), strict=True)):
             theirs = seeds if i == 0 else descended(seeds, i)
             first = None if own.start_index == 0 else start
-            video = stage.sample(cond, theirs, video, own, first, self._frames(stage, frames))
+            length = None if made is None else made * stage.shape[1] // self.shape[1]
+            video = stage.sample(cond, theirs, video, own, first, length)
         assert video is not None
-        return video
+        return video[:, :, :frames]
 
     def plans(self, plan: Plans = None) -> tuple[SamplingPlan, ...]:
         """The plan of every stage."""
@@ -155,8 +156,13 @@ class Cascade:
         left = [(one.solver, one.steps - one.start_index) for one in self.plans(plan)]
         return sum(2 * steps - 1 if solver == "heun" else steps for solver, steps in left)
 
-    def _frames(self, stage: Stage, frames: int | None) -> int | None:
-        return None if frames is None else math.ceil(frames * stage.shape[1] / self.shape[1])
+    def _whole(self, frames: int) -> int:
+        """The next number of frames that is whole in every stage: none changes the speed."""
+        last = self.shape[1]
+        if frames < last:
+            raise InputError(f"this cascade makes videos of {last} frames or more; got {frames}.")
+        unit = math.lcm(*(last // math.gcd(last, stage.shape[1]) for stage in self.stages))
+        return math.ceil(frames / unit) * unit
 
 
 def _config(stage: Stage) -> Any:

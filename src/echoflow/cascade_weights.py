@@ -18,6 +18,7 @@ import torch
 from echoflow.cascade import BATCH, Cascade, Stage
 from echoflow.interop import echodiffusion, hub
 from echoflow.lowres import LOWRES, LowRes
+from echoflow.metrics.report import fingerprint
 from echoflow.networks import zoo
 from echoflow.networks.inference import for_inference
 from echoflow.networks.unet3d import UNet3D
@@ -38,19 +39,20 @@ SCALE, THRESHOLD = 5.0, 0.95  # of guidance and of dynamic thresholds, as releas
 class Settings:
     """Where the paper of EchoDiffusion and its released code sample differently.
 
-    `lowres` names what a stage is told of the noise on its input (`LOWRES`), `inflation` is S_noise
-    as a factor of the std, and `zero_ef_is_null` lets an EF of exactly 0 mean none.
+    `lowres` names what a stage is told of the noise on its input (`LOWRES`), `variance` has S_noise
+    scale the variance of fresh noise instead of its std, and `zero_ef_is_null` lets an EF of
+    exactly 0 mean none.
     """
 
     lowres: str
-    inflation: float
+    variance: bool
     zero_ef_is_null: bool
 
 
 SETTINGS: Mapping[SettingsName, Settings] = {
-    "ours": Settings("published", 1.003, False),
-    "code": Settings("published", 1.003, True),
-    "paper": Settings("consistent", math.sqrt(1.003), False),
+    "ours": Settings("published", False, False),
+    "code": Settings("published", False, True),
+    "paper": Settings("consistent", True, False),
 }
 """`code` is what published figures were made with, `ours` the same but for an EF of 0; the paper
 has S_noise as a variance and does not say that a stage is told another level than in training."""
@@ -78,7 +80,32 @@ def load(
     folder = _published(root, name)
     if folder is not None:
         return _computing(released(folder, settings), device, inference)
-    return _computing(trained(_runs(root, name)), device, inference)
+    runs = _runs(root, name)
+    cascade = trained(runs)
+    _check_last(cascade, runs[-1])
+    return _computing(cascade, device, inference)
+
+
+def fingerprint_of(weights: str | Path, name: str | None = None) -> str:
+    """Of the files that `load` reads, whatever else lies beside them."""
+    root = _root(weights, name)
+    folder = _published(root, name)
+    if folder is not None:
+        files = [folder / echodiffusion.CONFIG, folder / echodiffusion.WEIGHTS]
+    else:
+        runs = _runs(root, name)
+        files = [path for run in runs for path in (run / RECIPE, run / "net" / zoo.WEIGHTS)]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise InputError(f"{missing[0]} does not exist; the cascade is not finished.")
+    return " ".join(fingerprint(path) for path in files)
+
+
+def holds_one(root: Path) -> bool:
+    """Whether a folder holds a cascade, published or as runs, or several."""
+    there = [root, *(path.parent for path in root.glob(f"*/{echodiffusion.CONFIG}"))]
+    files = (echodiffusion.CONFIG, echodiffusion.WEIGHTS)
+    return bool(_named(root)) or any(all((p / f).is_file() for f in files) for p in there)
 
 
 def released(
@@ -93,7 +120,8 @@ def released(
     stages = []
     for i, (net, one) in enumerate(zip(nets, told, strict=True)):
         lowres = replace(LOWRES[chosen.lowres], resize=one.resize) if i else None
-        plan = _plan(one.steps, SCALE, one.churn, chosen.inflation)
+        factor = math.sqrt(one.churn.inflation) if chosen.variance else one.churn.inflation
+        plan = _plan(one.steps, SCALE, replace(one.churn, inflation=factor))
         stages.append(_stage(net, one.process, plan, one.fps, lowres))
     return Cascade(tuple(stages))
 
@@ -121,13 +149,13 @@ def _of_run(run: Path, before: Stage | None) -> Stage:
             f"the one before it makes {before.shape[1]} of {before.shape[2]}."
         )
     lowres = None if k.before is None else replace(LOWRES["consistent"], resize=k.resize)
-    plan = _plan(k.steps, k.scale, k.churn)
+    plan = _plan(k.steps, k.scale, Churn(k.churn))
     fps = k.fps * net.config.frames / k.frames
     return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres)
 
 
-def _plan(steps: int, scale: float, churn: float, inflation: float = 1.003) -> SamplingPlan:
-    fresh = Churn(churn, inflation=inflation) if churn else None
+def _plan(steps: int, scale: float, churn: Churn) -> SamplingPlan:
+    fresh = churn if churn.amount else None
     return SamplingPlan(steps, "heun", scale, ("ef",), churn=fresh, threshold=THRESHOLD)
 
 
@@ -169,7 +197,10 @@ def _published(root: Path, name: str | None) -> Path | None:
     if len(of_name) > 1:
         found = ", ".join(folder.name for folder in of_name)
         raise InputError(f"{root} holds several cascades: {found}; choose one by --model.")
-    return of_name[0] if of_name else None
+    if not of_name:
+        return None
+    _check_name(of_name[0], name)
+    return of_name[0]
 
 
 def _check_name(folder: Path, name: str | None) -> None:
@@ -181,8 +212,7 @@ def _check_name(folder: Path, name: str | None) -> None:
 
 def _runs(root: Path, name: str | None) -> list[Path]:
     """The runs NAME-1, NAME-2, ... of a folder."""
-    firsts = sorted(p.parent.name[:-2] for p in root.glob(f"*-1/{RECIPE}"))
-    names = [one for one in firsts if recipes.read(root / f"{one}-1" / RECIPE).stage == "cascade"]
+    names = _named(root)
     if name is None and len(names) == 1:
         name = names[0]
     if name is None or name not in names:
@@ -196,3 +226,21 @@ def _runs(root: Path, name: str | None) -> list[Path]:
     while (later := root / f"{name}-{len(runs) + 1}").is_dir():
         runs.append(later)
     return runs
+
+
+def _named(root: Path) -> list[str]:
+    """Every NAME of a run NAME-1 that trained the first stage of a cascade."""
+    firsts = sorted(p.parent.name[:-2] for p in root.glob(f"*-1/{RECIPE}"))
+    return [one for one in firsts if recipes.read(root / f"{one}-1" / RECIPE).stage == "cascade"]
+
+
+def _check_last(cascade: Cascade, run: Path) -> None:
+    """That the last run there is makes the clips whole: the stages after it are not missing."""
+    k = recipes.read(run / RECIPE).cascade
+    _, frames, size, _ = cascade.shape
+    if (frames, size) != (k.frames, k.size):
+        raise InputError(
+            f"{run} makes {frames} frames of {size} pixels of clips of {k.frames} frames of "
+            f"{k.size}; the run of stage {len(cascade.stages) + 1} is missing: train it, and put "
+            "it beside."
+        )

@@ -37,7 +37,7 @@ def test_another_example_stands_in_for_a_damaged_one() -> None:
         found = cut[0].batch.x.flatten().tolist()
     expected = [6.0 if x in (4, 5) else x for x in whole[0].batch.x.flatten().tolist()]
     assert found == expected
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="stands in"):
         assert cut[0].batch.x.flatten().tolist() == found  # again the same
 
 

@@ -22,6 +22,7 @@ from echoflow.interop.unet3d import FOREIGN, RULES, read, write
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig, check_order
 from echoflow.process import EDM
+from echoflow.sampling import Churn
 from echoflow.types import InputError
 
 KINDS = ("base", "base_nomid", "up", "sr")
@@ -169,8 +170,8 @@ def test_what_the_config_says_of_sampling(tmp_path: Path) -> None:
     cascade(tmp_path)
     first, second = echodiffusion.read_stages(tmp_path / "config.yaml")
     process = EDM(sigma_data=0.25)
-    assert first == echodiffusion.Stage(FORMS[0], 8.0, process, 32, 80.0, "trilinear", None)
-    assert second == echodiffusion.Stage(FORMS[1], 32.0, process, 64, 160.0, "trilinear", 8)
+    assert first == echodiffusion.Stage(FORMS[0], 8.0, process, 32, Churn(80.0), "trilinear", None)
+    assert second == echodiffusion.Stage(FORMS[1], 32.0, process, 64, Churn(160.0), "trilinear", 8)
 
 
 def test_one_stage_has_values_of_its_own(tmp_path: Path) -> None:
@@ -180,7 +181,8 @@ def test_one_stage_has_values_of_its_own(tmp_path: Path) -> None:
     tree["imagen"] |= {**single, "temporal_downsample_factor": [4]}
     cascade(tmp_path, tree, FORMS[:1])
     (stage,) = echodiffusion.read_stages(tmp_path / "config.yaml")
-    assert (stage.steps, stage.churn, stage.resize, stage.crop) == (64, 160.0, "nearest", None)
+    assert (stage.steps, stage.resize, stage.crop) == (64, "nearest", None)
+    assert stage.churn == Churn(160.0, 0.05, 50.0, 1.003)
     assert len(echodiffusion.load(tmp_path)) == 1
 
 

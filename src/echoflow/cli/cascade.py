@@ -34,14 +34,17 @@ class Asked:
 
 def is_cascade(weights: str, model: Sequence[str]) -> bool:
     """Whether a cascade is meant: by its name, or because the folder holds one or runs of one."""
-    from echoflow.interop.echodiffusion import CONFIG, WEIGHTS
-
     folder = Path(weights).expanduser()
     if any("SCM" in name or (folder / f"{name}-1").is_dir() for name in model):
         if len(model) > 1:
             raise InputError(f"--model takes one cascade; got {', '.join(model)}.")
         return True
-    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+    from echoflow.cascade_weights import holds_one
+    from echoflow.interop.bundle import CARD
+
+    if model or weights == "nano" or (folder / CARD).is_file():
+        return False
+    return holds_one(folder)
 
 
 def animate(

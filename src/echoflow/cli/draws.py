@@ -49,6 +49,7 @@ def draws(
     The same command goes on behind the videos that are finished.
     """
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
+    from echoflow.cascade_weights import fingerprint_of as cascade_files
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
@@ -70,8 +71,9 @@ def draws(
     subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
     follows = {
         "dataset": fingerprint_of(manifest),
-        "weights": _identity(weights),
+        "weights": cascade_files(weights, model),
         "model": str(model),
+        "settings": settings,
         "plans": str(plans),
         "inference": inference,
         "judge": _identity(judge),

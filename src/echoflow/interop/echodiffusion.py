@@ -25,10 +25,12 @@ from echoflow.lowres import Resize
 from echoflow.networks import weights
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig, check_order
 from echoflow.process import EDM
+from echoflow.sampling import Churn
 from echoflow.types import InputError, choose
 
 CONFIG, WEIGHTS = "config.yaml", "merged.pt"
 AVERAGED = re.compile(r"(?P<stage>\d+)\.ema_model\.(?P<key>.+)")
+CHURN, CHURNED = ("S_tmin", "S_tmax", "S_noise"), (0.05, 50.0, 1.003)  # left out: as released
 RAW = re.compile(r"unets\.(?P<stage>\d+)\.(?P<key>.+)")
 
 
@@ -40,7 +42,7 @@ class Stage:
     fps: float
     process: EDM
     steps: int
-    churn: float
+    churn: Churn
     resize: Resize  # between this stage and the one before
     crop: int | None  # side of random crops in training
 
@@ -111,7 +113,10 @@ def _stage(
         fps=fps,
         process=EDM(*(float(at(name)) for name in (*noise, "P_mean", "P_std"))),
         steps=int(at("num_sample_steps")),
-        churn=float(at("S_churn")),
+        churn=Churn(
+            float(at("S_churn")),
+            *(float(at(name, usual)) for name, usual in zip(CHURN, CHURNED, strict=True)),
+        ),
         resize=choose(str(at("resize_mode", "nearest")), get_args(Resize), "resize_mode"),  # type: ignore[arg-type]
         crop=at("random_crop_sizes"),
     )
