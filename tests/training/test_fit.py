@@ -316,3 +316,19 @@ def test_learning_rate_rises_holds_and_falls_to_zero() -> None:
     assert set(rates[9:81]) == {1.0}
     assert rates[90] == pytest.approx(0.5)
     assert rates[100] == 0
+
+
+def test_what_is_no_unfinished_run_is_not_cleared(tmp_path: Path) -> None:
+    weights = tmp_path / "avae" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("mine")
+    with pytest.raises(InputError, match=r"holds model\.safetensors, which no unfinished run has"):
+        clear(weights.parent)
+    assert weights.read_text() == "mine"
+
+
+def test_a_run_stopped_before_its_first_checkpoint_may_have_begun_its_reports(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path, resume=True)

@@ -52,8 +52,9 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
                 sleep(LOOK)
                 for worker in running:
                     worker.report(tell)
-                failed = [worker for worker in running if worker.process.exitcode]
-                running = [worker for worker in running if worker.process.is_alive()]
+                codes = [worker.process.exitcode for worker in running]
+                failed = [worker for worker, code in zip(running, codes, strict=True) if code]
+                running = [w for w, code in zip(running, codes, strict=True) if code is None]
             if stop := asked():
                 raise leaving(stop)
     finally:

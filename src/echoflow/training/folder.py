@@ -30,7 +30,7 @@ from echoflow.types import InputError
 RECIPE, DATA, METRICS, LOCK = "recipe.yaml", "data.json", "metrics.jsonl", ".lock"
 
 # what there may be before the first checkpoint
-EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots", "best"}
+EARLY = {RECIPE, DATA, METRICS, "pictures", "snapshots", "best", "tensorboard"}
 
 # what may differ between the parts of one run: it changes no weight, but see `free`
 FREE = frozenset(
@@ -64,8 +64,17 @@ def held(run: Path) -> Iterator[None]:
 
 
 def clear(run: Path) -> None:
-    """Empty the folder of a run; `InputError` if a process is training in it."""
+    """Empty the folder of a run that was stopped before its first checkpoint.
+
+    `InputError`: a process is training in it, or it holds something else than such a run.
+    """
     with held(run):
+        sweep(run)
+        others = sorted({path.name for path in run.iterdir()} - EARLY - {LOCK})
+        if others:
+            raise InputError(
+                f"{run} holds {others[0]}, which no unfinished run has; choose another folder."
+            )
         for path in run.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
