@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -199,6 +199,8 @@ def test_weights_from_a_checkpoint_a_run_and_a_folder(tmp_path: Path) -> None:
     one = model()
     zoo.save(one.net, tmp_path / "run" / "net")
     assert load(tmp_path / "run" / "net", "labels").told == "labels"
+    with pytest.raises(InputError, match="secter"):
+        load(tmp_path / "run" / "net", cast(Any, "secter"))
     assert load(tmp_path / "run").fps == FPS
     options = {"told": "nothing", "fps": 12.0, "sigma_data": 0.3}
     recipe = {"stage": "freeecho", "model": "Free-Echo", "data": "x", "freeecho": options}

@@ -216,6 +216,8 @@ def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> Fre
     not given, as the weights for CAMUS were.
     """
     path = Path(path)
+    if told is not None:
+        choose(told, get_args(Told), "kind of labels told")
     if path.is_file():
         return FreeEcho(published.load(path).to(device), told or "sector")
     inside = path / "net" if (path / "net").is_dir() else path
