@@ -80,7 +80,9 @@ def draws(
         "lpips": str(lpips is not None),
     }
     with bar("videos") as progress:
-        score(subject, manifest, records, task, measure, perceptual, out, progress, follows)
+        left = score(subject, manifest, records, task, measure, perceptual, out, progress, follows)
+    for uid, reason in left.items():
+        typer.echo(f"{uid} is left out: {reason}", err=True)
     found, rows = report(out, seed=seed)
     typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
 

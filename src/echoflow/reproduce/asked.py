@@ -6,6 +6,7 @@ best of three draws, and each score the draw that is best for it; beside it stan
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 
@@ -55,7 +56,9 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
         measure = measured_by(_regressor(job))
         tell = partial(job.tell, f"draws, {task}")
         follows = {"weights": job.fingerprint, "lpips": str(lpips is not None)}
-        score(_subject(job), job.source, records, wanted, measure, lpips, file, tell, follows)
+        given = (_subject(job), job.source, records, wanted, measure, lpips, file, tell, follows)
+        for uid, reason in score(*given).items():
+            warnings.warn(f"{uid} is left out: {reason}", stacklevel=2)
     whole, _ = report(file, seed=job.seed)
     start = f"{rule}_"
     metrics = {k.removeprefix(start): v for k, v in whole.metrics.items() if k.startswith(start)}
