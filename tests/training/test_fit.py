@@ -288,6 +288,17 @@ def test_a_loss_that_is_not_finite_stops_with_the_videos_named(tmp_path: Path) -
         fit(flow_task(), source, recipe("lvfm"), tmp_path / "run")
 
 
+def test_a_gradient_that_is_not_finite_is_not_stepped(tmp_path: Path) -> None:
+    task = flow_task()
+    before = {name: value.clone() for name, value in task.nets["net"].state_dict().items()}
+    next(task.nets["net"].parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(InputError, match="gradient of net is not finite at step 0"):
+        fit(task, Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "run")
+    after = task.nets["net"].state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
 def test_batches_depend_on_seed_and_step_and_visit_everything() -> None:
     source = Noise((1, 2, 2))
     stream = BatchStream(source, 4, seed=3)

@@ -105,15 +105,16 @@ def step_of(
         for optimiser in player.optimisers.values():
             optimiser.zero_grad()
         moved = _gradients(name, player, share, step, engine, accelerator)
-        if not math.isfinite(moved["loss"]):
-            raise _not_finite(name, step, share)
         norm = accelerator.clip_grad_norm_(player.net.parameters(), engine.clip or math.inf)
+        moved["grad"] = float(norm or 0.0)
+        for what, key in {"loss": "loss", "gradient": "grad"}.items():
+            if not math.isfinite(moved[key]):
+                raise _not_finite(f"{what} of {name}", step, share)
         for optimiser in player.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = logs["lr"] * player.rate
             optimiser.step()
         logs |= {f"{name}/{key}": value for key, value in moved.items()}
-        logs[f"{name}/grad"] = float(norm or 0.0)
     for player in players.values():
         for average in (player.average, *player.powers):
             average.update(player.net, step)
@@ -150,11 +151,11 @@ def _averaged(logs: Logs, accelerator: Accelerator) -> Logs:
     return dict(zip(keys, mean.tolist(), strict=True))
 
 
-def _not_finite(name: str, step: int, share: Share) -> InputError:
+def _not_finite(what: str, step: int, share: Share) -> InputError:
     uids = ", ".join(share.batch.uid[:8])
     more = " ..." if len(share.batch.uid) > 8 else ""
     return InputError(
-        f"the loss of {name} is not finite at step {step}; the last checkpoint is untouched. Lower "
+        f"the {what} is not finite at step {step}; the last checkpoint is untouched. Lower "
         f"the learning rate, or check the videos of this batch: {uids}{more}."
     )
 
