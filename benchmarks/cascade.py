@@ -2,24 +2,28 @@
 
     echoflow train phantom-2SCM-1 data=runs/nano/videos --out runs/cascade/phantom-2SCM-1
     echoflow train phantom-2SCM-2 data=runs/nano/videos --out runs/cascade/phantom-2SCM-2
-    python benchmarks/cascade.py runs/cascade [--hearts 24] [--sweep-hearts 8] [--device cuda]
+    python benchmarks/cascade.py [runs/cascade] [--hearts 24] [--sweep-hearts 8] [--device cuda]
 
 The protocol is EchoDiffusion's (`echoflow evaluate draws`), with clips from the R wave on: 3 draws
 factual and counterfactual, by the published rule and for a single draw. Then one counterfactual
 draw of every solver at several numbers of steps, with the seconds of a video. The EF is measured by
 nano's regressor, whose own error on these hearts, against the exact EF, is the row `real clips` of
-the factual task. Writes results/cascade.json; score files are kept in FOLDER/scores, so the same
-command goes on where it was stopped.
+the factual task. Writes results/cascade.json. Score files and seconds are kept in FOLDER/scores, in
+a folder for all that they follow from, weights and number of hearts included, so the same command
+goes on where it was stopped. Without an argument and without a cascade in runs/cascade it says what
+to train, which is no error.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -27,7 +31,7 @@ from tqdm import tqdm
 from where import where
 
 from echoflow.cascade import Cascade
-from echoflow.cascade_weights import load
+from echoflow.cascade_weights import fingerprint_of, holds_one, load
 from echoflow.data.manifest import Manifest
 from echoflow.data.phantom.layout import write_dynamic
 from echoflow.data.phantom.population import Population
@@ -35,12 +39,20 @@ from echoflow.data.sources import open_source
 from echoflow.draws import Measure, Subject, Task, measured_by, score, some
 from echoflow.files import atomic_file
 from echoflow.judges import Regressor
+from echoflow.metrics.report import fingerprint
 from echoflow.metrics.scores import report
+from echoflow.pipeline import NANO, weights_folder
 from echoflow.pipeline import load as load_pipeline
 from echoflow.sampling import Churn, SamplingPlan
-from echoflow.types import INFERENCE
+from echoflow.types import INFERENCE, InputError
 
+WEIGHTS = Path("runs/cascade")
 RESULTS = Path(__file__).parent / "results" / "cascade.json"
+TRAIN = " and ".join(
+    f"`echoflow train phantom-2SCM-{i} data=runs/nano/videos --out {WEIGHTS}/phantom-2SCM-{i}`"
+    for i in (1, 2)
+)
+EFS = (15.0, 75.0)
 STRANGERS = 77  # the seed of hearts that no recipe trains on
 STEPS = (4, 8, 16, 32, 64)
 SOLVERS = {"heun, churn": ("heun", Churn(160.0)), "heun": ("heun", None)}
@@ -53,49 +65,66 @@ def strangers(folder: Path, cascade: Cascade, hearts: int) -> Manifest:
         population = Population(
             hearts, STRANGERS, frames=cascade.shape[1] + 1, fps=cascade.fps, quality=1, phase=0.0
         )
-        population = replace(population, ef=(15.0, 75.0))
+        population = replace(population, ef=EFS)
         write_dynamic(population.clips(1), folder, population.spec())
     return open_source(folder)
 
 
+@dataclass(frozen=True)
 class Timed:
-    """A subject's animation, and the seconds that each video took."""
+    """A subject's animation; the seconds of every video go into a file, a line each."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.seconds: list[float] = []
+    subject: Subject
+    file: Path
 
     def __call__(self, stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
         begun = time.perf_counter()
         made = self.subject.animate(stills, ef, seeds)  # comes back on the CPU
-        self.seconds.append(time.perf_counter() - begun)
+        with self.file.open("a") as file:
+            file.write(f"{time.perf_counter() - begun:.4f}\n")
         return made
 
+    def seconds(self) -> float | None:
+        """The median of all videos, those of earlier runs included; None where none is known."""
+        lines = self.file.read_text().split() if self.file.exists() else []
+        return median(map(float, lines)) if lines else None
 
-def scored(
-    cascade: Cascade,
-    plans: Sequence[SamplingPlan],
-    manifest: Manifest,
-    hearts: int,
-    task: Task,
-    out: Path,
-    measure: Measure,
-) -> tuple[dict[str, float], float | None]:
-    """The metrics of a score file, made now if need be, and the median seconds of a video."""
-    timed = Timed(Subject.of(cascade, plans))
-    if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        subject = replace(timed.subject, animate=timed)
-        with tqdm(desc=out.stem, total=hearts, disable=None) as bar:
 
-            def progress(done: int, total: int) -> None:
-                bar.update(done - bar.n)
+@dataclass(frozen=True)
+class Bench:
+    """A cascade, the hearts it is shown, what measures, and where all that is kept.
 
-            records = some(manifest.records, hearts)
-            score(subject, manifest, records, task, measure, None, out, progress)
-    found, _ = report(out)
-    seconds = sorted(timed.seconds)
-    return dict(found.metrics), seconds[len(seconds) // 2] if seconds else None
+    `follows` is what every score follows from: other weights, hearts or judges have other files.
+    """
+
+    cascade: Cascade
+    manifest: Manifest
+    measure: Measure
+    kept: Path
+    follows: Mapping[str, str]
+
+    def scored(
+        self, name: str, task: Task, hearts: int, plans: Sequence[SamplingPlan]
+    ) -> tuple[dict[str, float], float | None]:
+        """The metrics of a score file, made now if need be, and the median seconds of a video."""
+        told = {**self.follows, "plans": str(plans), "task": str(task), "hearts": str(hearts)}
+        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        out = self.kept / key / f"{name}.csv"
+        subject = Subject.of(self.cascade, plans)
+        timed = Timed(subject, out.with_suffix(".seconds"))
+        if not out.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            subject = replace(subject, animate=timed)
+            records = some(self.manifest.records, hearts)
+            with tqdm(desc=name, total=hearts, disable=None) as bar:
+
+                def progress(done: int, total: int) -> None:
+                    bar.update(done - bar.n)
+
+                asked = (subject, self.manifest, records, task, self.measure, None, out)
+                score(*asked, progress, told)
+        found, _ = report(out)
+        return dict(found.metrics), timed.seconds()
 
 
 def sweeps(cascade: Cascade) -> Iterator[tuple[str, int, list[SamplingPlan]]]:
@@ -106,44 +135,78 @@ def sweeps(cascade: Cascade) -> Iterator[tuple[str, int, list[SamplingPlan]]]:
             yield name, steps, [replace(p, steps=steps, solver=solver, churn=churn) for p in plans]
 
 
+def opened(words: argparse.Namespace) -> Bench:
+    """The bench of a command line."""
+    cascade = load(words.weights, words.model, device=words.device, inference=words.inference)
+    kept = words.weights / "scores"
+    _, frames, _, _ = cascade.shape
+    hearts = kept / f"hearts-{words.hearts}-of-{frames}-at-{cascade.fps:g}"
+    regressor = load_pipeline(NANO).regressor
+    assert isinstance(regressor, Regressor)
+    follows = {
+        "weights": fingerprint_of(words.weights, words.model),
+        "judge": fingerprint(weights_folder(NANO)),
+        "strangers": f"{STRANGERS} {hearts.name}",
+        "where": f"{where()['machine']} {words.device} {words.inference}",
+    }
+    manifest = strangers(hearts, cascade, words.hearts)
+    return Bench(cascade, manifest, measured_by(regressor), kept, follows)
+
+
+def draws(bench: Bench, hearts: int) -> dict[str, dict[str, float]]:
+    """The published protocol, factual and counterfactual: printed, and its metrics."""
+    tables = {}
+    for name, ef in {"factual": None, "counterfactual": EFS}.items():
+        metrics, _ = bench.scored(name, Task(3, ef, "first"), hearts, bench.cascade.plans())
+        tables[name] = metrics
+        for rule in ("published", "selected", "single", "real"):
+            line = [f"{metrics[f'{rule}_{m}']:8.2f}" for m in ("r2", "mae", "rmse", "ssim")]
+            print(f"{name:<16}{rule:<12}{''.join(line)}")
+    return tables
+
+
+def swept(bench: Bench, hearts: int) -> list[dict[str, object]]:
+    """A row for every solver at every number of steps: printed, and kept."""
+    rows = []
+    for name, steps, plans in sweeps(bench.cascade):
+        task, file = Task(1, EFS, "first"), f"{name.replace(', ', '-')}-{steps}"
+        metrics, seconds = bench.scored(file, task, hearts, plans)
+        row: dict[str, object] = {"solver": name, "steps": steps}
+        row |= {"calls": bench.cascade.calls(plans)}
+        row |= {m: metrics[f"single_{m}"] for m in ("r2", "mae", "ssim")}
+        rows.append({**row, "seconds": seconds})
+        told = "-" if seconds is None else f"{seconds:.1f} s"
+        print(f"{name:<14}{steps:4} steps  MAE {metrics['single_mae']:6.2f}  {told}")
+    return rows
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description="a cascade on phantom hearts")
-    asked.add_argument("weights", type=Path)
+    asked.add_argument("weights", type=Path, nargs="?", default=WEIGHTS)
     asked.add_argument("--model", default="phantom-2SCM")
     asked.add_argument("--hearts", type=int, default=24)
     asked.add_argument("--sweep-hearts", type=int, default=8)
     asked.add_argument("--device", default="cpu")
     asked.add_argument("--inference", default="exact", choices=INFERENCE)
+    asked.add_argument("--out", type=Path, default=RESULTS)
     words = asked.parse_args()
-    cascade = load(words.weights, words.model, device=words.device, inference=words.inference)
-    kept = words.weights / "scores"
-    manifest = strangers(kept / "hearts", cascade, words.hearts)
-    regressor = load_pipeline("nano").regressor
-    assert isinstance(regressor, Regressor)
-    measure = measured_by(regressor)
-    tables, rows = {}, []
-    for name, ef in {"factual": None, "counterfactual": (15.0, 75.0)}.items():
-        task = Task(3, ef, "first")
-        out = kept / f"{name}.csv"
-        metrics, _ = scored(cascade, cascade.plans(), manifest, words.hearts, task, out, measure)
-        tables[name] = metrics
-        for rule in ("published", "selected", "single", "real"):
-            line = [f"{metrics[f'{rule}_{m}']:8.2f}" for m in ("r2", "mae", "rmse", "ssim")]
-            print(f"{name:<16}{rule:<12}{''.join(line)}")
-    for name, steps, plans in sweeps(cascade):
-        out = kept / f"{name.replace(', ', '-')}-{steps}.csv"
-        task, few = Task(1, (15.0, 75.0), "first"), words.sweep_hearts
-        metrics, seconds = scored(cascade, plans, manifest, few, task, out, measure)
-        rows.append({"solver": name, "steps": steps, "calls": cascade.calls(plans)})
-        rows[-1] |= {m: metrics[f"single_{m}"] for m in ("r2", "mae", "ssim")}
-        rows[-1]["seconds"] = seconds
-        told = "-" if seconds is None else f"{seconds:.1f} s"
-        print(f"{name:<14}{steps:4} steps  MAE {metrics['single_mae']:6.2f}  {told}")
+    if words.weights == WEIGHTS and not holds_one(WEIGHTS):
+        print(f"Nothing to measure: there is no cascade in {WEIGHTS}. Train one: {TRAIN}")
+        return
+    try:
+        bench = opened(words)
+    except InputError as error:
+        if words.weights != WEIGHTS:
+            asked.error(str(error))
+        print(f"Nothing to measure yet: {error}")
+        return
     content = {**where(), "device": words.device, "inference": words.inference}
-    content |= {"threads": torch.get_num_threads()}
-    content |= {"hearts": words.hearts, "sweep_hearts": words.sweep_hearts, "draws": tables}
-    content |= {"plans": [asdict(plan) for plan in cascade.plans()], "sweep": rows}
-    with atomic_file(RESULTS) as file:
+    content |= {"threads": torch.get_num_threads(), "weights": bench.follows["weights"]}
+    content |= {"hearts": words.hearts, "sweep_hearts": words.sweep_hearts}
+    content |= {"draws": draws(bench, words.hearts)}
+    content |= {"plans": [asdict(plan) for plan in bench.cascade.plans()]}
+    content |= {"sweep": swept(bench, words.sweep_hearts)}
+    with atomic_file(words.out) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 

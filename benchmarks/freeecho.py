@@ -1,25 +1,29 @@
 """Does a video follow its segmentation? Free-Echo, its baselines, and its trick on latent models.
 
-Usage: python benchmarks/freeecho.py latent [--weights nano] [--n 24]       without any training
+Usage: python benchmarks/freeecho.py          latent; pixels where its networks are trained already
+       python benchmarks/freeecho.py latent [--weights nano] [--n 24]       without any training
        python benchmarks/freeecho.py pixels [--runs runs/freeecho] [--n 12] [--patients 400]
                                             [--train-steps 2000]
-       both: [--steps N] [--out benchmarks/results/freeecho-<part>.json] [--pictures FOLDER]
+       all: [--steps N] [--out benchmarks/results/freeecho-<part>.json] [--pictures FOLDER]
 
 `pixels` renders phantoms, trains both networks of Table 1 on them where they are not trained yet
 (stopped, it goes on) and samples from the segmentation of unseen phantoms, starts 15, 35 and 55 of
 64, with a pseudo-video that stands still as in the paper and with one that beats. `latent` begins
-the video model of a bundle from beating pseudo-videos; start 0 is the model by itself. Every row is
-kept as it is finished: the same command goes on. Dice is of the cavity that the bundle's segmenter
-sees; `asked` is the map that the video was to follow, `true` the phantom that it belongs to.
+the video model of a bundle from beating pseudo-videos, with the bundle's own plan as `echoflow
+from-mask` does; start 0 is the model by itself. Every row is kept as it is finished: the same
+command goes on, and with other weights begins anew. Dice is of the cavity that the bundle's
+segmenter sees; `asked` is the map that the video was to follow, `true` the phantom that it belongs
+to.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,17 +44,20 @@ from echoflow.freeecho.model import FreeEcho, Insertion, Method
 from echoflow.metrics.clinical import dice, ejection_fraction, regression
 from echoflow.metrics.image import psnr, ssim
 from echoflow.metrics.intervals import bootstrapped
-from echoflow.metrics.report import Report, number
-from echoflow.pipeline import Pipeline, load
+from echoflow.metrics.report import Report, fingerprint, number
+from echoflow.networks import zoo
+from echoflow.pipeline import Pipeline, load, weights_folder
 from echoflow.synthesis import UNSEEN
 from echoflow.training.stages import trained
 from echoflow.training.table import named
 from echoflow.types import View
 
 EFS = (15.0, 75.0)
+PARTS = ("latent", "pixels")
+RESULTS = Path(__file__).parent / "results"
 SIZE = 112  # where cavities are looked for
 SHARES = (0, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
-GUIDANCE = 4.5  # away from no EF; what the model alone needs to obey
+RUNS = ("phantom-Free-Echo", "phantom-Free-Echo-labels")
 TRAINING = Population(400, 1, ("adult",), (View.A4C,), 13, 12.0, 1, 0.0, (10.0, 80.0))
 
 
@@ -128,7 +135,7 @@ def networks(runs: Path, patients: int, steps: int) -> dict[str, FreeEcho]:
         hearts = replace(TRAINING, patients=patients)
         write_layout("dynamic", hearts.clips(), data, hearts.spec())
     found = {}
-    for name in ("phantom-Free-Echo", "phantom-Free-Echo-labels"):
+    for name in RUNS:
         recipe = named(name).changed([f"engine.steps={steps}"])
         recipe = recipe.model_copy(update={"data": str(data)})
 
@@ -159,8 +166,8 @@ def in_pixels(arm: Arm, nets: Mapping[str, FreeEcho], heart: PhantomClip, seed: 
     )
 
 
-def pixels(args: argparse.Namespace, pipeline: Pipeline) -> Iterator[Report]:
-    """A report for each row of `ARMS`."""
+def pixels(args: argparse.Namespace, pipeline: Pipeline, kept: Collection[str]) -> Iterator[Report]:
+    """A report for each row of `ARMS` that is not kept."""
     nets = networks(args.runs, args.patients, args.train_steps)
     one, steps = nets["Free-Echo"], args.steps or model.PAPER.steps
     hearts = unseen(args.n, (View.A4C,), one.shape[1], one.fps)
@@ -168,7 +175,7 @@ def pixels(args: argparse.Namespace, pipeline: Pipeline) -> Iterator[Report]:
     for arm in ARMS:
         name = f"{arm.method} from {arm.start}" + " beating" * arm.beats
         name += " as released" * (arm.insertion == "released")
-        if name in args.kept:
+        if name in kept:
             continue
         rows, shown = [], []
         for seed, heart in enumerate(hearts):
@@ -180,16 +187,15 @@ def pixels(args: argparse.Namespace, pipeline: Pipeline) -> Iterator[Report]:
         yield summed_up(name, rows, {**shared, **asdict(arm)})
 
 
-def latent(args: argparse.Namespace, pipeline: Pipeline) -> Iterator[Report]:
-    """A report for each start, every heart asked for an EF of its own that is not the phantom's."""
+def latent(args: argparse.Namespace, pipeline: Pipeline, kept: Collection[str]) -> Iterator[Report]:
+    """A report for each start that is not kept, every heart asked for an EF that is not its own."""
     hearts = unseen(args.n, tuple(View), pipeline.frames, pipeline.fps)
     efs = np.linspace(*EFS, args.n)[np.random.default_rng(0).permutation(args.n)]
     steps = args.steps or pipeline.motion.steps
-    guided = replace(pipeline.motion, scale=GUIDANCE, negative=("ef",), temperature=1.0)
     for share in SHARES:
-        plan = started(guided, steps, round(share * steps))
+        plan = started(pipeline.motion, steps, round(share * steps))
         name = f"latent from {plan.start_index} of {steps}"
-        if name in args.kept:
+        if name in kept:
             continue
         rows, shown = [], []
         for seed, (heart, ef) in enumerate(zip(hearts, efs.tolist(), strict=True)):
@@ -223,11 +229,43 @@ def picture(folder: Path | None, name: str, shown: list[np.ndarray]) -> None:
         Image.fromarray(np.vstack(shown[:4])).save(path)
 
 
+def followed(part: str, args: argparse.Namespace) -> dict[str, object]:
+    """What the rows of a part follow from: of weights and of networks the hash, not the name."""
+    settings = {"n": args.n, "steps": args.steps}
+    settings["weights"] = fingerprint(weights_folder(args.weights))
+    if part == "latent":
+        return settings
+    networks(args.runs, args.patients, args.train_steps)
+    nets = {name: fingerprint(args.runs / name / "net") for name in RUNS}
+    return {**settings, "networks": nets, "train_steps": args.train_steps}
+
+
+def kept_rows(out: Path, settings: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The rows of a results file that follow from the same."""
+    before = json.loads(out.read_text()) if out.is_file() else {}
+    return before["reports"] if before.get("settings") == settings else []
+
+
+def run(part: str, args: argparse.Namespace, pipeline: Pipeline) -> None:
+    """The rows of one part, those that are missing measured, into its file and printed."""
+    out = args.out or RESULTS / f"freeecho-{part}.json"
+    settings = followed(part, args)
+    reports = kept_rows(out, settings)
+    names = {report["name"] for report in reports}
+    for report in (pixels if part == "pixels" else latent)(args, pipeline, names):
+        print(report.name, *(f"{k} {number(report.metrics[k])}" for k in report.names()))
+        reports.append(json.loads(report.to_json()))
+        card = {**where(), "settings": settings, "reports": reports}
+        with atomic_file(out) as work:
+            work.write_text(json.dumps(card, indent=2) + "\n")
+    print(table([Report.from_json(json.dumps(report)) for report in reports]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("latent", "pixels"))
+    parser.add_argument("part", choices=PARTS, nargs="?", help="default: see above")
     parser.add_argument("--weights", default="nano")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeecho"))
     parser.add_argument("--n", type=int, default=12)
@@ -237,20 +275,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    out = args.out or Path(f"benchmarks/results/freeecho-{args.part}.json")
-    settings = {"n": args.n, "steps": args.steps, "weights": args.weights}
-    settings |= {"train_steps": args.train_steps} if args.part == "pixels" else {}
-    before = json.loads(out.read_text()) if out.is_file() else {}
-    reports = before.get("reports", []) if before.get("settings") == settings else []
-    args.kept = {report["name"] for report in reports}
+    if args.out is not None and args.part is None:
+        parser.error("--out is the file of one part; name it: latent or pixels.")
     pipeline = load(args.weights)
-    for report in (pixels if args.part == "pixels" else latent)(args, pipeline):
-        print(report.name, *(f"{k} {number(report.metrics[k])}" for k in report.names()))
-        reports.append(json.loads(report.to_json()))
-        card = {**where(), "settings": settings, "reports": reports}
-        with atomic_file(out) as work:
-            work.write_text(json.dumps(card, indent=2) + "\n")
-    print(table([Report.from_json(json.dumps(report)) for report in reports]))
+    for part in PARTS if args.part is None else (args.part,):
+        missing = [one for one in RUNS if not (args.runs / one / "net" / zoo.WEIGHTS).is_file()]
+        if args.part is None and part == "pixels" and missing:
+            print(
+                f"pixels is left out: {args.runs} has no trained {' and '.join(missing)}. "
+                "`python benchmarks/freeecho.py pixels` trains them."
+            )
+            continue
+        run(part, args, pipeline)
 
 
 def table(reports: list[Report]) -> str:
