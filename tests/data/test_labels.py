@@ -64,9 +64,9 @@ def test_camus_counts_without_the_sector() -> None:
 
 def test_a_map_with_its_sector_stays_as_it_is() -> None:
     labels = in_free_echo(cavity())
-    assert np.array_equal(in_free_echo(labels), labels)
+    assert np.array_equal(in_free_echo(labels, "free-echo"), labels)
     narrow = fan(112, 112) & (np.arange(112) > 30)
-    cut = in_free_echo(labels, sector=narrow)
+    cut = in_free_echo(labels, "free-echo", sector=narrow)
     assert np.array_equal(cut > 0, narrow)
 
 
@@ -119,10 +119,17 @@ def test_an_image_of_another_size_is_brought_to_that_of_a_model(tmp_path: Path) 
         load_labels(path, 112, resize=True)
 
 
+@pytest.mark.parametrize("values", [(0, 1, 2, 3, 4), (1, 2, 4), (0, 2), (0, 2, 3)])
+def test_values_that_only_one_layout_can_mean_tell_it(values: tuple[int, ...]) -> None:
+    assert layout_of(np.tile(values, (9, 1))) == "free-echo"
+
+
 @pytest.mark.parametrize(
     ("labels", "layout", "message"),
     [
         (np.zeros((9, 9)), "auto", "all background; draw the left ventricle"),
+        (np.diag([1, 2, 3]), "auto", "read in two ways: .* --layout free-echo, or camus"),
+        (np.diag([1, 2]), "auto", "label 1 is the sector in the layout free-echo and the left"),
         (np.full((9, 9), 9), "auto", "holds 9; the layout free-echo has 0, 1, 2, 3, 4"),
         (np.arange(81).reshape(9, 9), "auto", r"holds 5, 6, 7, 8 \.\.\.;"),
         (np.full((9, 9), 4), "camus", "holds 4; the layout camus has 0, 1, 2, 3"),

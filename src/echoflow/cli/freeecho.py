@@ -56,7 +56,10 @@ def from_mask(
         Path | None, typer.Option(help="Image whose greys to take; default those of phantoms.")
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="Of the labels: free-echo, camus or cavity; auto tells by values.")
+        str,
+        typer.Option(
+            help="Of the labels: free-echo, camus or cavity; auto tells by values if it can."
+        ),
     ] = "auto",
     sector: Annotated[
         Path | None, typer.Option(help="Image that is bright where the scanner sees.")

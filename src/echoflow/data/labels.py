@@ -100,7 +100,8 @@ def _bright(path: str | Path) -> np.ndarray:
 
 def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
     """The layout of a map (h, w); `auto` takes what has no other value than 0 and 1, or 0 and 255,
-    as a cavity. `InputError` for unknown labels, and for a map that is all background."""
+    as a cavity. `InputError` for unknown labels, for a map that is all background, and under `auto`
+    for one whose values have a ventricle in free-echo and another in camus."""
     choose(layout, get_args(Layout), "layout of a label map")
     labels = np.asarray(labels)
     if labels.ndim != 2:
@@ -108,6 +109,11 @@ def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
     found = np.unique(labels)
     if not found.any():
         raise InputError("the label map is all background; draw the left ventricle in it.")
+    if layout == "auto" and {1, 2} <= set(found.tolist()) <= set(LAYOUTS["camus"]):
+        raise InputError(
+            "the label map may be read in two ways: label 1 is the sector in the layout free-echo "
+            "and the left ventricle in camus. Say which it is: --layout free-echo, or camus."
+        )
     cavity = np.isin(found, (0, 1)).all() or np.isin(found, (0, 255)).all()
     kind = ("cavity" if cavity else "free-echo") if layout == "auto" else layout
     unknown = [f"{value:g}" for value in found if value not in LAYOUTS[kind]]
