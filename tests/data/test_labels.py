@@ -62,6 +62,19 @@ def test_camus_counts_without_the_sector() -> None:
         assert np.array_equal(found == here, (camus == there) & fan(112, 112))
 
 
+@pytest.mark.parametrize("layout", ["cavity", "camus"])
+def test_a_guessed_sector_cuts_nothing_that_is_drawn(layout: Layout) -> None:
+    wide = np.roll(cavity(), 24, axis=1)  # across the right border of the fan
+    ring = with_wall(wide > 0)
+    drawn = wide if layout == "cavity" else np.where(ring > 0, ring - 1, 0)
+    found = in_free_echo(drawn, layout)
+    assert (wide[~fan(112, 112)] > 0).sum() > 0.05 * wide.sum()
+    assert np.array_equal(found == Label.CAVITY, wide > 0)
+    assert np.array_equal(found > 0, fan(112, 112) | (drawn > 0))
+    cut = in_free_echo(drawn, layout, fan(112, 112))
+    assert np.array_equal(cut == Label.CAVITY, (wide > 0) & fan(112, 112))
+
+
 def test_a_map_with_its_sector_stays_as_it_is() -> None:
     labels = in_free_echo(cavity())
     assert np.array_equal(in_free_echo(labels, "free-echo"), labels)

@@ -136,14 +136,15 @@ def in_free_echo(
 ) -> np.ndarray:
     """A map (h, w) of any layout -> uint8 (h, w) of the five labels.
 
-    `sector` (h, w) bool is what the scanner shows, by default a `fan`; what lies outside it is cut
-    off. `wall` is the thickness in pixels of a myocardium that has to be made, by default `WALL` of
-    the longer side. Nothing is cut from a map whose own sector is drawn.
+    `sector` (h, w) bool is what the scanner shows; what lies outside it is cut off. By default it
+    is a `fan` and all that is drawn, of which nothing is cut; a ventricle wholly outside the fan is
+    refused. `wall` is the thickness in pixels of a myocardium that has to be made, by default
+    `WALL` of the longer side. Nothing is cut from a map whose own sector is drawn.
     """
     kind = layout_of(labels, layout)
     if kind == "free-echo" and sector is None:
         return checked(np.asarray(labels, np.uint8))
-    shape = np.shape(labels)
+    shape, guessed = np.shape(labels), sector is None
     sector = fan(*shape) if sector is None else np.asarray(sector, bool)
     if sector.shape != shape:
         raise InputError(
@@ -156,6 +157,8 @@ def in_free_echo(
         inner = np.where(np.asarray(labels) > 0, np.asarray(labels) + 1, 0)
     else:
         inner = with_wall(np.asarray(labels) > 0, wall)
+    if guessed and (sector & (inner == Label.CAVITY)).any():
+        sector = sector | (np.asarray(labels) > 0)  # what was drawn was seen
     full = np.where(sector, np.where(inner == 0, Label.SECTOR, inner), Label.OUTSIDE)
     return checked(full.astype(np.uint8))
 
