@@ -152,6 +152,15 @@ def test_what_a_network_is_told() -> None:
     assert not told_of(labels, "nothing").any()
 
 
+def test_without_a_start_sampling_begins_at_the_first_step() -> None:
+    """Noise of a later step alone is no sample of that step."""
+    one, labels = model(), heart()
+    whole = replace(PAPER, start_index=0)
+    assert torch.equal(one.videos(labels, [5]), one.videos(labels, [5], whole))
+    with pytest.raises(InputError, match="start_index 2 needs a start, the video to begin from"):
+        one.videos(labels, [5], PLAN)
+
+
 @pytest.mark.parametrize("insertion", ["paper", "released"])
 def test_a_seed_decides_alone_and_the_start_is_seen(insertion: Any) -> None:
     one, labels = model(), heart()

@@ -71,18 +71,20 @@ class FreeEcho:
         self,
         labels: np.ndarray,
         seeds: Sequence[int],
-        plan: SamplingPlan = PAPER,
+        plan: SamplingPlan | None = None,
         start: np.ndarray | None = None,
         insertion: Insertion = "paper",
     ) -> Tensor:
         """Label maps (h, w) or (t, h, w), five labels -> uint8 (b, t, h, w), one for each seed.
 
         `start` (3, t, h, w) or (t, h, w) in 0..255 is what sampling begins from, see `begun`; none:
-        noise. The network is told of the first map as it was in training. `InputError`: maps of
-        another size, or without a left ventricle.
+        noise, at step 0. `plan` is by default the paper's. The network is told of the first map as
+        it was in training. `InputError`: maps of another size, or without a left ventricle, and a
+        plan that begins later than at step 0 without a start.
         """
         choose(insertion, get_args(Insertion), "insertion")
         labels = self.fitting(labels)
+        plan = _from(start is not None, plan)
         mask = planes(told_of(labels[0], self.told))
         device, made = device_of(self.net), []
         size = 1 if device.type == "cpu" else BATCH
@@ -100,7 +102,7 @@ class FreeEcho:
         ef: float | None = None,
         view: View = View.A4C,
         seed: int = 0,
-        plan: SamplingPlan = PAPER,
+        plan: SamplingPlan | None = None,
         transfer: Transfer = RELEASED,
         reference: np.ndarray | None = None,
         heart_rate: float = 60.0,
@@ -110,7 +112,7 @@ class FreeEcho:
         """A label map (h, w) at end-diastole -> a video that follows it; see `begun` for the rest.
 
         With `ef` in percent the walls of the pseudo-video move; without it stands still, as
-        published.
+        published. `plan` is by default the method's, see `planned`.
         """
         if method == "labels" and self.told != "labels":
             raise InputError(
@@ -121,6 +123,7 @@ class FreeEcho:
         sigma = contraction(frames, self.fps, heart_rate)
         maps = beating(still, 0.0 if ef is None else check_ef(ef), sigma, view)
         start = begun(method, maps, self.size, transfer, reference)
+        plan = plan or planned(method=method)
         (video,) = self.videos(still, [seed], plan, start, insertion).numpy()
         pseudo = np.zeros_like(video) if start is None else start.round().astype(np.uint8)
         pseudo = pseudo.mean(0).astype(np.uint8) if pseudo.ndim == 4 else pseudo
@@ -149,6 +152,17 @@ class FreeEcho:
         if x.shape[1] == 1:
             x = repeat(x, "c 1 h w -> c t h w", t=self.shape[1])
         return repeat(x / 127.5 - 1, "c t h w -> b c t h w", b=n)
+
+
+def _from(start: bool, plan: SamplingPlan | None) -> SamplingPlan:
+    """A plan, by default the paper's, for a sample with a start or without."""
+    plan = plan or (PAPER if start else replace(PAPER, start_index=0))
+    if plan.start_index and not start:
+        raise InputError(
+            f"start_index {plan.start_index} needs a start, the video to begin from; give one, or "
+            "begin from noise with start_index 0."
+        )
+    return plan
 
 
 def told_of(labels: np.ndarray, told: Told) -> np.ndarray:
