@@ -193,6 +193,9 @@ def test_animate_refuses(
         (["--model", "2SCM", "--model", "1SCM"], "--model takes one cascade; got 2SCM, 1SCM"),
         (["--model", "9SCM", "--weights", str(runs)], "it has mine"),
         (["--model", "2SCM", "--settings", "mine"], "settings of a cascade 'mine'"),
+        (["--model", "mine", "--weights", str(runs), "--settings", "ours"], "Leave --settings out"),
+        (["--settings", "ours"], "--settings is for published cascades, not for latent models"),
+        (["--model", "mine", "--weights", str(runs), "--view", "A4C"], "--view is for latent"),
         (["--model", "2SCM", "--ef", "0.4"], "Multiply a fraction by 100"),
     ]
     for more, message in cases:

@@ -61,16 +61,18 @@ has S_noise as a variance and does not say that a stage is told another level th
 def load(
     weights: str | Path,
     name: str | None = None,
-    settings: SettingsName = "ours",
+    settings: SettingsName | None = None,
     device: torch.device | str = "cpu",
     inference: Inference = "exact",
 ) -> Cascade:
     """A cascade from a folder or a hub id; `name` chooses among several, such as 2SCM.
 
-    `settings` is for published weights; a run says itself how its stage was trained. `inference`
-    says how the networks compute; see `networks.inference`.
+    `settings` is for published weights, "ours" where none is given; a run says itself how its stage
+    was trained, so that for runs they are refused. `inference` says how the networks compute; see
+    `networks.inference`.
     """
-    choose(settings, SETTINGS, "settings of a cascade")
+    if settings is not None:
+        choose(settings, SETTINGS, "settings of a cascade")
     if weights == NANO:
         raise InputError(
             f"the weights {NANO} hold no cascade{f' {name}' if name else ''}; give the folder of a "
@@ -79,8 +81,13 @@ def load(
     root = _root(weights, name)
     folder = _published(root, name)
     if folder is not None:
-        return _computing(released(folder, settings), device, inference)
+        return _computing(released(folder, settings or "ours"), device, inference)
     runs = _runs(root, name)
+    if settings is not None:
+        raise InputError(
+            f"the settings {settings} are for published cascades; the runs in {root} are sampled "
+            "as their recipes say. Leave --settings out."
+        )
     cascade = trained(runs)
     _check_last(cascade, runs[-1])
     return _computing(cascade, device, inference)

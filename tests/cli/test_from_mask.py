@@ -128,6 +128,11 @@ def test_adherence_is_one_where_the_cavity_is_found_as_asked() -> None:
         (["--transfer", "linear"], "unknown intensity transfer 'linear'"),
         (["--reg", "0"], "reg must be a positive number; got 0.0"),
         (["--heart-rate", "1.2"], "heart rate must be in [20, 250] beats per minute; got 1.2"),
+        (["--method", "free-echo"], "--method is for the weights of Free-Echo, not for latent"),
+        (
+            ["--insertion", "paper", "--told", "labels"],
+            "--insertion and --told are for the weights",
+        ),
         (["--layout", "mine"], "unknown layout of a label map 'mine'"),
     ],
 )

@@ -50,21 +50,22 @@ def is_cascade(weights: str, model: Sequence[str]) -> bool:
 def animate(
     weights: str,
     model: Sequence[str],
-    settings: str,
+    settings: str | None,
     device: str,
     inference: Inference,
     still: np.ndarray,
     asked: Asked,
 ) -> list[Path]:
     """The videos of all draws of a still (h, w), written one by one; their files."""
-    choose(settings, ("ours", "code", "paper"), "settings of a cascade")
+    if settings is not None:
+        choose(settings, ("ours", "code", "paper"), "settings of a cascade")
     import torch
 
     from echoflow.cascade_weights import load
     from echoflow.data.resample import resize
     from echoflow.data.video import write_video
 
-    name, chosen = model[0] if model else None, cast("SettingsName", settings)
+    name, chosen = model[0] if model else None, cast("SettingsName | None", settings)
     cascade = load(weights, name, chosen, device, inference)
     side = cascade.shape[-1]
     frame = torch.from_numpy(resize(still[None], side, side))

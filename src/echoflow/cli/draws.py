@@ -37,8 +37,8 @@ def draws(
     guidance: Annotated[float | None, typer.Option(min=0, help="Scale; 1 is none.")] = None,
     solver: Annotated[str | None, typer.Option(help="heun, euler or multistep.")] = None,
     settings: Annotated[
-        str, typer.Option(help="Of published weights: ours, code, paper.")
-    ] = "ours",
+        str | None, typer.Option(help="Of published weights: ours (default), code, paper.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     inference: Annotated[str, typer.Option(help="exact, bf16 or compiled.")] = "exact",
@@ -60,20 +60,23 @@ def draws(
     check_device(device)
     bounds = None if ef == "factual" else ef_range(ef)
     task = Task(count, bounds, "first" if gated else "clip", seed)
-    chosen = cast("SettingsName", choose(settings, SETTINGS, "settings of a cascade"))
+    if settings is not None:
+        choose(settings, SETTINGS, "settings of a cascade")
     manifest = open_source(dataset)
     part = None if split == "all" else Split(choose(split, [str(s) for s in Split], "split"))
     records = some(manifest.of(part), n, seed)
     if not records:
         raise InputError(f"{dataset} has no videos of split {split}; choose another by --split.")
-    cascade = load(weights, model, chosen, device, check_inference(inference))
+    cascade = load(
+        weights, model, cast("SettingsName | None", settings), device, check_inference(inference)
+    )
     plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
     subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
     follows = {
         "dataset": fingerprint_of(manifest),
         "weights": cascade_files(weights, model),
         "model": str(model),
-        "settings": settings,
+        "settings": settings or "ours",
         "plans": str(plans),
         "inference": inference,
         "judge": _identity(judge),

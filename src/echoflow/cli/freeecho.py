@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from echoflow.cli.generation import Device, Seed
-from echoflow.cli.values import check_device, video_path
+from echoflow.cli.values import check_device, refuse_given, video_path
 from echoflow.types import View, check_ef
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def from_mask(
     ] = False,
     heart_rate: Annotated[float, typer.Option(help="Beats per minute.")] = 60.0,
     insertion: Annotated[
-        str, typer.Option(help="With Free-Echo's weights: paper, or as released.")
-    ] = "paper",
+        str | None, typer.Option(help="With Free-Echo's weights: paper (default), or as released.")
+    ] = None,
     method: Annotated[
-        str,
-        typer.Option(help="With Free-Echo's weights: free-echo, or its baselines sdedit, labels."),
-    ] = "free-echo",
+        str | None,
+        typer.Option(
+            help="With Free-Echo's weights: free-echo (default), or its baselines sdedit, labels."
+        ),
+    ] = None,
     told: Annotated[
         str | None,
         typer.Option(help="What a Free-Echo checkpoint was told of: nothing, sector or labels."),
@@ -108,13 +110,15 @@ def from_mask(
     if model.is_freeecho(weights):
         one = model.load(weights, cast(Any, told), device)
         labels = load_labels(mask, one.size, *shape)
-        plan = model.planned(steps, start, cast(Any, method))
-        ways = (cast(Any, insertion), cast(Any, method))
+        ways = (cast(Any, insertion or "paper"), cast(Any, method or "free-echo"))
+        plan = model.planned(steps, start, ways[1])
         made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, *ways)
         finder = None
     else:
         from echoflow.pipeline import load
 
+        own = {"--method": method, "--insertion": insertion, "--told": told}
+        refuse_given(own, "for the weights of Free-Echo, not for latent models")
         labels, pipeline = load_labels(mask, latent.SIZE, *shape), load(weights, device)
         plan, finder = latent.started(pipeline.motion, steps, start), pipeline.finder
         made = latent.from_labels(pipeline, labels, ef, known, seed, plan, carry, greys, heart_rate)

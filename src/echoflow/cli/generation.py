@@ -10,7 +10,14 @@ import typer
 from echoflow.cli import cascade
 from echoflow.cli.interop import Model
 from echoflow.cli.progress import bar
-from echoflow.cli.values import check_device, check_inference, ef_range, video_path, views
+from echoflow.cli.values import (
+    check_device,
+    check_inference,
+    ef_range,
+    refuse_given,
+    video_path,
+    views,
+)
 from echoflow.types import InputError, View, check_ef
 
 if TYPE_CHECKING:
@@ -143,8 +150,9 @@ def animate(
         int, typer.Option(min=1, help="Videos, of this seed and the next ones: clip-1.mp4, ...")
     ] = 1,
     settings: Annotated[
-        str, typer.Option(help="Of a published cascade: ours, or as in its code or paper.")
-    ] = "ours",
+        str | None,
+        typer.Option(help="Of a published cascade: ours (default), or as in its code or paper."),
+    ] = None,
 ) -> None:
     """Make one heart beat with the EF you ask for.
 
@@ -159,8 +167,10 @@ def animate(
     shown = None if view is None else [View.parse(view)]
     still = _still(source, frame)
     if cascade.is_cascade(weights, model or ()):
-        if start is not None or heart_rate is not None:
-            raise InputError("--start and --heart-rate are for latent models, not for cascades.")
+        refuse_given(
+            {"--start": start, "--heart-rate": heart_rate, "--view": view},
+            "for latent models, not for cascades",
+        )
         asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
         files = cascade.animate(weights, model or (), settings, device, setting, still[0], asked)
     else:
@@ -169,6 +179,7 @@ def animate(
         from echoflow.data.video import write_video
         from echoflow.pipeline import load
 
+        refuse_given({"--settings": settings}, "for published cascades, not for latent models")
         pipeline = load(weights, device, model or (), setting)
         plan = pipeline.motion.tuned(steps, guidance, solver, start)
         anatomy, files = pipeline.encode(torch.from_numpy(still)), cascade.files_of(out, draws)

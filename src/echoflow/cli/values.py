@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -49,6 +50,16 @@ def efs(text: str) -> tuple[float, ...]:
     except ValueError as error:
         raise InputError(f"--ef must be percentages such as 20,45,70; got {text!r}.") from error
     return tuple(map(check_ef, values))
+
+
+def refuse_given(options: Mapping[str, object], purpose: str) -> None:
+    """`InputError` for options that were given and would have no effect here; None is not given."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} {purpose}; leave "
+            f"{'it' if len(given) == 1 else 'them'} out."
+        )
 
 
 def video_path(path: Path) -> Path:
