@@ -21,7 +21,9 @@ from echoflow.data.sources import open_source
 from echoflow.draws import Subject, Task, score, some
 from echoflow.metrics.scores import Draws
 from echoflow.networks import zoo
+from echoflow.networks.heads import EFRegressorConfig
 from echoflow.networks.unet3d import UNet3D
+from echoflow.rulers import caveats, ruler
 from echoflow.training.table import named
 from echoflow.types import InputError
 
@@ -179,19 +181,71 @@ def test_no_ef_to_be_factual_about(videos: Path) -> None:
         Task().asked(record)
 
 
-@pytest.mark.slow
-def test_the_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished runs of a cascade of one stage and of an EF network."""
+    root = tmp_path_factory.mktemp("runs")
     net = UNet3D(replace(FORMS[0], channels=1, size=16, frames=8))
-    zoo.save(net, tmp_path / "mine-1" / "net")
-    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8"]
+    zoo.save(net, root / "mine-1" / "net")
+    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
     recipe = named("phantom-2SCM-1").changed(settings)
-    (tmp_path / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
-    out = tmp_path / "scores.csv"
-    words = ["evaluate", "draws", str(videos), "--weights", str(tmp_path), "--out", str(out)]
-    words += ["--draws", "2", "--n", "2", "--steps", "1", "--ef", "15:85", "--gated"]
-    assert main(words) == 0
-    assert "| single draw | 4 |" in capsys.readouterr().out
+    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
+    zoo.save(zoo.build(EFRegressorConfig((8, 8, 8), 28, 8)), root / "ef" / "net")
+    (root / "ef" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
+    return root
+
+
+@pytest.fixture
+def words(videos: Path, mine: Path, tmp_path: Path) -> list[str]:
+    """A command that is short."""
+    out = ["--out", str(tmp_path / "scores.csv"), "--draws", "2", "--n", "2", "--gated"]
+    return ["evaluate", "draws", str(videos), "--weights", str(mine), "--model", "mine", *out]
+
+
+@pytest.mark.slow
+def test_the_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*words, "--steps", "1", "--ef", "15:85"]
+    assert main([*words, "--judge", "nano"]) == 0
+    told = capsys.readouterr().out
+    assert "| single draw | 4 |" in told
+    assert "nano knows phantoms only, and these videos are none: trust no EF" in told
     assert main([*words, "--split", "TEST"]) == 2
     assert "has no videos of split TEST" in capsys.readouterr().err
     assert main([*words, "--ef", "0.2:0.8"]) == 2
     assert "Multiply a fraction by 100" in capsys.readouterr().err
+
+
+def test_an_ef_network_measures_by_its_run_or_folder(
+    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for judge in (mine / "ef", mine / "ef" / "net"):
+        assert main([*words, "--judge", str(judge)]) == 0
+        assert "knows phantoms only" not in capsys.readouterr().out
+        found.append((tmp_path / "scores.csv").read_text())
+        (tmp_path / "scores.csv").unlink()
+    assert found[0] == found[1]
+
+
+def test_what_cannot_measure_is_refused_before_anything_is_drawn(
+    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
+    cases = [
+        ([], "knows phantoms only, and these videos are none. Name what measures their EF"),
+        (["--judge", str(mine / "mine-1")], "holds a UNet3D; give an EF regressor"),
+        (["--judge", str(tmp_path / "unfinished")], "has not finished; go on with"),
+    ]
+    for more, message in cases:
+        assert main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["unfinished"]
+
+
+def test_nano_measures_phantoms(videos: Path) -> None:
+    records = open_source(videos).records
+    phantoms = [replace(record, source="phantom") for record in records]
+    assert (ruler(None, phantoms), caveats("nano", phantoms)) == ("nano", ())
+    assert ruler("runs/ef", records) == "runs/ef"
+    assert caveats("runs/ef", records) == ()

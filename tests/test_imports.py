@@ -13,7 +13,16 @@ LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart", "pages", "floors", "reproduce"},
     {"synthesis", "evaluation", "truth", "distances", "looks"}
-    | {"pairs", "variety", "latent_entropy", "beats", "draws", "freeecho", "reader_study"},
+    | {
+        "pairs",
+        "variety",
+        "latent_entropy",
+        "beats",
+        "draws",
+        "rulers",
+        "freeecho",
+        "reader_study",
+    },
     {"pipeline", "cascade", "cascade_weights", "beating"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},

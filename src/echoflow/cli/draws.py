@@ -29,7 +29,13 @@ def draws(
     gated: Annotated[
         bool, typer.Option("--gated", help="Frame and clip from the start, as phantoms are.")
     ] = False,
-    judge: Annotated[str, typer.Option(help="Weights whose EF regressor measures.")] = "nano",
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="What measures the EF: weights with a regressor, or the folder of an EF network "
+            "or of its training. Default nano, for phantoms alone."
+        ),
+    ] = None,
     lpips: Annotated[
         Path | None, typer.Option(help="Folder with vgg16's file; without it LPIPS stays empty.")
     ] = None,
@@ -55,6 +61,8 @@ def draws(
     from echoflow.distances import fingerprint_of
     from echoflow.draws import Subject, Task, score, some
     from echoflow.metrics.scores import report, to_markdown
+    from echoflow.rulers import caveats, ruler
+    from echoflow.rulers import fingerprint_of as judge_files
     from echoflow.types import Split
 
     check_device(device)
@@ -67,11 +75,11 @@ def draws(
     records = some(manifest.of(part), n, seed)
     if not records:
         raise InputError(f"{dataset} has no videos of split {split}; choose another by --split.")
-    cascade = load(
-        weights, model, cast("SettingsName | None", settings), device, check_inference(inference)
-    )
+    judged = ruler(judge, records)
+    chosen = cast("SettingsName | None", settings)
+    cascade = load(weights, model, chosen, device, check_inference(inference))
     plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
-    subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judge, lpips)
+    subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judged, lpips)
     follows = {
         "dataset": fingerprint_of(manifest),
         "weights": cascade_files(weights, model),
@@ -79,7 +87,7 @@ def draws(
         "settings": settings or "ours",
         "plans": str(plans),
         "inference": inference,
-        "judge": _identity(judge),
+        "judge": judge_files(judged),
         "lpips": str(lpips is not None),
     }
     with bar("videos") as progress:
@@ -88,23 +96,15 @@ def draws(
         typer.echo(f"{uid} is left out: {reason}", err=True)
     found, rows = report(out, seed=seed)
     typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
-
-
-def _identity(weights: str) -> str:
-    """What tells weights from others: of a folder the hash of its files, of a name the name."""
-    from echoflow.metrics.report import fingerprint
-
-    return fingerprint(Path(weights)) if Path(weights).exists() else weights
+    for caveat in caveats(judged, records):
+        typer.echo(f"\nNote: {caveat}")
 
 
 def _judges(weights: str, lpips: Path | None) -> tuple[Measure, Perceptual | None]:
     """What measures the EF, and how different two videos look."""
     from echoflow.draws import measured_by
-    from echoflow.judges import Regressor
     from echoflow.metrics.lpips import Lpips
-    from echoflow.pipeline import load
+    from echoflow.rulers import regressor_of
 
-    regressor = load(weights).regressor
-    if not isinstance(regressor, Regressor):
-        raise InputError(f"the weights {weights} have no EF regressor; name others by --judge.")
-    return measured_by(regressor), None if lpips is None else Lpips("vgg", lpips)
+    felt = None if lpips is None else Lpips("vgg", lpips)
+    return measured_by(regressor_of(weights)), felt
