@@ -11,20 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cascade_folder import FORMS
 from small_datasets import brightening
 from torch import Tensor
 
-from echoflow.cli import main
 from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
+from echoflow.drawn import Drawn
 from echoflow.draws import Subject, Task, score, some
 from echoflow.metrics.scores import Draws
-from echoflow.networks import zoo
-from echoflow.networks.heads import EFRegressorConfig
-from echoflow.networks.unet3d import UNet3D
 from echoflow.rulers import caveats, ruler
-from echoflow.training.table import named
 from echoflow.types import InputError
 
 
@@ -181,71 +176,59 @@ def test_no_ef_to_be_factual_about(videos: Path) -> None:
         Task().asked(record)
 
 
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the finished runs of a cascade of one stage and of an EF network."""
-    root = tmp_path_factory.mktemp("runs")
-    net = UNet3D(replace(FORMS[0], channels=1, size=16, frames=8))
-    zoo.save(net, root / "mine-1" / "net")
-    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
-    recipe = named("phantom-2SCM-1").changed(settings)
-    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
-    zoo.save(zoo.build(EFRegressorConfig((8, 8, 8), 28, 8)), root / "ef" / "net")
-    (root / "ef" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
-    return root
-
-
-@pytest.fixture
-def words(videos: Path, mine: Path, tmp_path: Path) -> list[str]:
-    """A command that is short."""
-    out = ["--out", str(tmp_path / "scores.csv"), "--draws", "2", "--n", "2", "--gated"]
-    return ["evaluate", "draws", str(videos), "--weights", str(mine), "--model", "mine", *out]
-
-
-@pytest.mark.slow
-def test_the_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*words, "--steps", "1", "--ef", "15:85"]
-    assert main([*words, "--judge", "nano"]) == 0
-    told = capsys.readouterr().out
-    assert "| single draw | 4 |" in told
-    assert "nano knows phantoms only, and these videos are none: trust no EF" in told
-    assert main([*words, "--split", "TEST"]) == 2
-    assert "has no videos of split TEST" in capsys.readouterr().err
-    assert main([*words, "--ef", "0.2:0.8"]) == 2
-    assert "Multiply a fraction by 100" in capsys.readouterr().err
-
-
-def test_an_ef_network_measures_by_its_run_or_folder(
-    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = []
-    for judge in (mine / "ef", mine / "ef" / "net"):
-        assert main([*words, "--judge", str(judge)]) == 0
-        assert "knows phantoms only" not in capsys.readouterr().out
-        found.append((tmp_path / "scores.csv").read_text())
-        (tmp_path / "scores.csv").unlink()
-    assert found[0] == found[1]
-
-
-def test_what_cannot_measure_is_refused_before_anything_is_drawn(
-    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
-    cases = [
-        ([], "knows phantoms only, and these videos are none. Name what measures their EF"),
-        (["--judge", str(mine / "mine-1")], "holds a UNet3D; give an EF regressor"),
-        (["--judge", str(tmp_path / "unfinished")], "has not finished; go on with"),
-    ]
-    for more, message in cases:
-        assert main([*words, *more]) == 2
-        assert message in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["unfinished"]
-
-
 def test_nano_measures_phantoms(videos: Path) -> None:
     records = open_source(videos).records
     phantoms = [replace(record, source="phantom") for record in records]
     assert (ruler(None, phantoms), caveats("nano", phantoms)) == ("nano", ())
     assert ruler("runs/ef", records) == "runs/ef"
     assert caveats("runs/ef", records) == ()
+
+
+def test_videos_of_draws_go_on_where_they_were_stopped(videos: Path, tmp_path: Path) -> None:
+    manifest, out, stop = open_source(videos), tmp_path / "s.csv", [5]
+
+    def tiring(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+        stop[0] -= 1
+        if stop[0] == 0:
+            raise KeyboardInterrupt
+        return animate(stills, ef, seeds)
+
+    def drawn(folder: Path, file: Path, weights: str = "a") -> None:
+        kept = Drawn(folder, file, {"weights": weights})
+        if not kept.all_there():
+            given = (replace(SUBJECT, animate=tiring), manifest, manifest.records, Task(2), measure)
+            score(*given, None, file, keep=kept.keep)
+        kept.finish(manifest.records)
+
+    with pytest.raises(KeyboardInterrupt):
+        drawn(tmp_path / "kept", out)
+    assert not (tmp_path / "kept").exists()
+    with pytest.raises(InputError, match="holds videos of other settings, weights or videos"):
+        drawn(tmp_path / "kept", out, "b")
+    work = Drawn(tmp_path / "kept", out, {}).work
+    work.rename(tmp_path / "away")
+    with pytest.raises(InputError, match=r"s.csv.part has rows whose videos are gone; remove it"):
+        drawn(tmp_path / "kept", out)
+    (tmp_path / "away").rename(work)
+    drawn(tmp_path / "kept", out)
+    assert stop[0] == 5 - 1 - 4 - 4  # the two videos that were finished were not drawn again
+    drawn(tmp_path / "whole", tmp_path / "t.csv")
+    for record in open_source(tmp_path / "whole").records:
+        whole, again = (tmp_path / part / record.path for part in ("whole", "kept"))
+        assert whole.read_bytes() == again.read_bytes()
+
+
+def test_a_dataset_of_draws_that_only_lacks_its_end(videos: Path, tmp_path: Path) -> None:
+    """Stopped between the score file and the folder, the same command only makes the folder."""
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+    kept = Drawn(tmp_path / "kept", out, {"weights": "a"})
+    assert not kept.all_there()
+    score(SUBJECT, manifest, manifest.records, Task(1), measure, None, out, keep=kept.keep)
+    assert kept.all_there()
+    (kept.work / "Videos" / "0X2_01.avi").rename(tmp_path / "0X2_01.avi")
+    with pytest.raises(InputError, match=r"0X2_01.avi is gone, and its row is in the score file"):
+        kept.finish(manifest.records)
+    (tmp_path / "0X2_01.avi").rename(kept.work / "Videos" / "0X2_01.avi")
+    assert len(kept.finish(manifest.records).records) == 4
+    with pytest.raises(InputError, match="is not empty; choose another"):
+        kept.all_there()

@@ -13,16 +13,8 @@ LAYERS = (  # top to bottom
     {"cli", "studio", "__main__"},
     {"quickstart", "pages", "floors", "reproduce"},
     {"synthesis", "evaluation", "truth", "distances", "looks"}
-    | {
-        "pairs",
-        "variety",
-        "latent_entropy",
-        "beats",
-        "draws",
-        "rulers",
-        "freeecho",
-        "reader_study",
-    },
+    | {"pairs", "variety", "latent_entropy", "beats", "freeecho", "reader_study"}
+    | {"draws", "drawn", "rulers"},
     {"pipeline", "cascade", "cascade_weights", "beating"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},

@@ -38,6 +38,8 @@ Measure = Callable[[NDArray[np.uint8], float], float]
 Perceptual = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64]]
 """Pictures uint8 (t, h, w) twice -> their distances (t,)."""
 Progress = Callable[[int, int], None]
+Keep = Callable[[Record, int, NDArray[np.uint8], float], None]
+"""What becomes of a draw: its recording, its number from 1, its video (t, h, w) and frame rate."""
 
 EF_RANGE = (15.0, 85.0)  # of counterfactual EFs in the paper
 SIDE = 112  # pixels that judges expect
@@ -102,13 +104,15 @@ def score(
     out: str | Path,
     progress: Progress = lambda done, total: None,
     follows: Mapping[str, str] | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, str]:
     """Write the score file `out`, a row for every draw of every video; empty LPIPS without a
     network. Returns the videos that are left out because they cannot be read, each with the reason.
 
     Whatever stops it, the same call goes on behind the videos that are finished: they are kept in
     `<out>.part`, which becomes `out` at the end. `follows` names what else the rows follow from,
-    such as hashes of the weights; rows of others, or of other videos, are refused.
+    such as hashes of the weights; rows of others, or of other videos, are refused. `keep` gets the
+    video of every draw before its row is written.
     """
     out = Path(out)
     if out.exists():
@@ -117,7 +121,7 @@ def score(
     told = {"task": asdict(task), "window": asdict(subject.window), **(follows or {})}
     asked = [(record.uid, task.asked(record)) for record in records]
     told["videos"] = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    part = _Part(out.with_name(f"{out.name}.part"), json.dumps(told), task.draws)
+    part = _Part(part_of(out), json.dumps(told), task.draws)
     done, left = part.begin(), dict[str, str]()
     for number, record in enumerate(records, start=1):
         if record.uid not in done:
@@ -126,14 +130,18 @@ def score(
             except InputError as error:
                 left[record.uid] = str(error)
             else:
-                part.add(
-                    [_row(subject, source, record, task, k, measure, lpips) for k in _each(task)]
-                )
+                given = (subject, source, record, task)
+                part.add([_row(*given, k, measure, lpips, keep) for k in _each(task)])
         progress(number, len(records))
     if records and len(left) == len(records):
         raise InputError(f"none of the {len(left)} videos can be read: {next(iter(left.values()))}")
     part.finish(out)
     return left
+
+
+def part_of(out: Path) -> Path:
+    """Where the rows of a score file are until all are there."""
+    return out.with_name(f"{out.name}.part")
 
 
 def measured_by(regressor: Regressor) -> Measure:
@@ -164,12 +172,15 @@ def _row(
     draw: int,
     measure: Measure,
     lpips: Perceptual | None,
+    keep: Keep | None,
 ) -> list[str]:
     """One draw: its cells."""
     rng, asked = task.rng(record, draw), task.asked(record)
     clip, frame = source.example(record, rng)
     seed, ef = int(rng.integers(2**62)), torch.tensor([asked])
     made = subject.animate(torch.from_numpy(frame)[None], ef, [seed])[0].numpy()
+    if keep is not None:
+        keep(record, draw, made, subject.fps)
     distance = "" if lpips is None else f"{lpips(made, clip).mean():.5f}"
     found = (asked, measure(made, subject.fps), measure(clip, subject.fps))
     return [record.uid, *(f"{x:.4f}" for x in found), f"{ssim(made, clip).mean():.5f}", distance]

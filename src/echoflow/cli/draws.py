@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,6 +13,7 @@ from echoflow.cli.progress import bar
 from echoflow.types import InputError, choose
 
 if TYPE_CHECKING:
+    from echoflow.drawn import Drawn
     from echoflow.draws import Measure, Perceptual
 
 
@@ -20,6 +22,9 @@ def draws(
     weights: Annotated[str, typer.Option(help="A published cascade, or runs of its stages.")],
     model: Annotated[str | None, typer.Option(help="Which one, such as 2SCM.")] = None,
     out: Annotated[Path, typer.Option(help="The score file.")] = Path("scores.csv"),
+    videos: Annotated[
+        Path | None, typer.Option(help="Also keep the videos, as a dataset in this new folder.")
+    ] = None,
     ef: Annotated[
         str, typer.Option(help="factual: the video's own; or a range to draw from, as 15:85.")
     ] = "factual",
@@ -52,14 +57,16 @@ def draws(
     """EchoDiffusion's protocol: videos animated several times, scored one by one.
 
     Writes a score file in the published columns and prints its table, as `evaluate scores` does.
-    The same command goes on behind the videos that are finished.
+    With --videos the draws become a dataset that every other command takes. The same command goes
+    on behind the videos that are finished.
     """
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
     from echoflow.cascade_weights import fingerprint_of as cascade_files
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
-    from echoflow.draws import Subject, Task, score, some
+    from echoflow.drawn import Drawn
+    from echoflow.draws import Subject, Task, some
     from echoflow.metrics.scores import report, to_markdown
     from echoflow.rulers import caveats, ruler
     from echoflow.rulers import fingerprint_of as judge_files
@@ -90,14 +97,31 @@ def draws(
         "judge": judge_files(judged),
         "lpips": str(lpips is not None),
     }
-    with bar("videos") as progress:
-        left = score(subject, manifest, records, task, measure, perceptual, out, progress, follows)
-    for uid, reason in left.items():
-        typer.echo(f"{uid} is left out: {reason}", err=True)
+    kept = None
+    if videos is not None:
+        follows["videos"] = "kept"
+        told = {**follows, "task": str(task), "split": split, "n": str(n)}
+        kept = Drawn(videos, out, told)
+    _draw((subject, manifest, records, task, measure, perceptual, out), follows, kept)
     found, rows = report(out, seed=seed)
     typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
     for caveat in caveats(judged, records):
         typer.echo(f"\nNote: {caveat}")
+
+
+def _draw(given: tuple[Any, ...], follows: Mapping[str, str], kept: Drawn | None) -> None:
+    """What `score` makes of what it is given, and the dataset of its videos where one is wanted."""
+    from echoflow.draws import score
+
+    if kept is None or not kept.all_there():
+        with bar("videos") as progress:
+            keep = None if kept is None else kept.keep
+            left = score(*given, progress=progress, follows=follows, keep=keep)
+        for uid, reason in left.items():
+            typer.echo(f"{uid} is left out: {reason}", err=True)
+    if kept is not None:
+        made = kept.finish(given[2])
+        typer.echo(f"{len(made.records)} videos in {kept.out}\n")
 
 
 def _judges(weights: str, lpips: Path | None) -> tuple[Measure, Perceptual | None]:

@@ -1,0 +1,111 @@
+"""`echoflow evaluate draws`: what it writes, what measures, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cascade_folder import FORMS
+from small_datasets import brightening
+
+from echoflow.cli import main
+from echoflow.data.sources import open_source
+from echoflow.data.video import read_gray
+from echoflow.networks import zoo
+from echoflow.networks.heads import EFRegressorConfig
+from echoflow.networks.unet3d import UNet3D
+from echoflow.training.table import named
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return brightening(tmp_path_factory.mktemp("videos"), ("VAL",) * 4)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished runs of a cascade of one stage and of an EF network."""
+    root = tmp_path_factory.mktemp("runs")
+    net = UNet3D(replace(FORMS[0], channels=1, size=16, frames=8))
+    zoo.save(net, root / "mine-1" / "net")
+    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
+    recipe = named("phantom-2SCM-1").changed(settings)
+    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
+    zoo.save(zoo.build(EFRegressorConfig((8, 8, 8), 28, 8)), root / "ef" / "net")
+    (root / "ef" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
+    return root
+
+
+@pytest.fixture
+def words(videos: Path, mine: Path, tmp_path: Path) -> list[str]:
+    """A command that is short."""
+    out = ["--out", str(tmp_path / "scores.csv"), "--draws", "2", "--n", "2", "--gated"]
+    return ["evaluate", "draws", str(videos), "--weights", str(mine), "--model", "mine", *out]
+
+
+@pytest.mark.slow
+def test_the_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*words, "--steps", "1", "--ef", "15:85"]
+    assert main([*words, "--judge", "nano"]) == 0
+    told = capsys.readouterr().out
+    assert "| single draw | 4 |" in told
+    assert "nano knows phantoms only, and these videos are none: trust no EF" in told
+    assert main([*words, "--split", "TEST"]) == 2
+    assert "has no videos of split TEST" in capsys.readouterr().err
+    assert main([*words, "--ef", "0.2:0.8"]) == 2
+    assert "Multiply a fraction by 100" in capsys.readouterr().err
+
+
+def test_an_ef_network_measures_by_its_run_or_folder(
+    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for judge in (mine / "ef", mine / "ef" / "net"):
+        assert main([*words, "--judge", str(judge)]) == 0
+        assert "knows phantoms only" not in capsys.readouterr().out
+        found.append((tmp_path / "scores.csv").read_text())
+        (tmp_path / "scores.csv").unlink()
+    assert found[0] == found[1]
+
+
+def test_what_cannot_measure_is_refused_before_anything_is_drawn(
+    words: list[str], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
+    cases = [
+        ([], "knows phantoms only, and these videos are none. Name what measures their EF"),
+        (["--judge", str(mine / "mine-1")], "holds a UNet3D; give an EF regressor"),
+        (["--judge", str(tmp_path / "unfinished")], "has not finished; go on with"),
+    ]
+    for more, message in cases:
+        assert main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["unfinished"]
+
+
+def test_the_videos_of_draws_are_a_dataset(words: list[str], mine: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    words = [*words, "--judge", str(mine / "ef"), "--videos", str(kept)]
+    assert main(words) == 0
+    made, real = open_source(kept), open_source(Path(words[2]))
+    rows = list(csv.reader((tmp_path / "scores.csv").open()))[1:]
+    assert [record.uid for record in made.records] == [
+        f"{row[0]}_{draw:02d}" for row, draw in zip(rows, (1, 2, 1, 2), strict=True)
+    ]
+    splits = {record.uid: record.split for record in real.records}
+    for record, row in zip(made.records, rows, strict=True):
+        further = made.extras[record.uid]
+        assert (further["BaseName"], float(further["EF_requested"])) == (row[0], float(row[1]))
+        assert (record.ef, record.split) == (float(row[2]), splits[row[0]])
+        video, fps = read_gray(made.video(record))
+        assert (video.shape, fps) == ((8, 16, 16), 8.0)
+        assert (record.frames, record.height, record.source) == (8, 16, "synthetic")
+    assert not list(tmp_path.glob(".kept*"))
+    group = [f"real={words[2]}:2", f"factual={kept}:2", "--out", str(tmp_path / "study")]
+    assert main(["study", "make", *group, "--seconds", "0.5", "--fps", "8", "--size", "16"]) == 0
+    compared = ["evaluate", str(kept), "--against", words[2], "--floors", "0"]
+    assert main([*compared, "--out", str(tmp_path / "report")]) == 0
+    assert main(words) == 2  # nothing finished is written over
