@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from small_datasets import dynamic, row
 
+from echoflow.data.sources import open_source
 from echoflow.metrics.clinical import mae, r2
-from echoflow.reproduce.trainings import gaps, lengthened, scored
+from echoflow.reproduce.job import Job
+from echoflow.reproduce.trainings import gaps, lengthened, recipe_on, scored
 
 
 def drawn(runs: int, n: int, error: float, between: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +28,16 @@ def test_a_short_recording_ends_in_grey() -> None:
     assert (longer[:3] == 200).all()
     assert (longer[3:] == 0).all()
     assert (lengthened(video, 2, 0.0) == video).all()
+
+
+def test_the_period_is_that_of_the_videos_trained_on(tmp_path: Path) -> None:
+    """25 a second: every second frame of real videos, every one where synthetic ones prevail."""
+    real = open_source(dynamic(tmp_path / "a", [row("0XA"), row("0XB"), row("0XC", "VAL")]))
+    made = open_source(dynamic(tmp_path / "b", [row(f"0X{x}", FPS=32) for x in "ABC"]))
+    job = Job(real.root, tmp_path / "job", recipe="EF-real-dynamic")
+    assert recipe_on(job, [real.root], 0, False).ef.period == 2
+    assert recipe_on(job, [made.root], 0, True).ef.period == 1
+    assert recipe_on(job, [real.root, made.root], 0, False).ef.period == 1
 
 
 def test_scores_are_means_over_trainings() -> None:

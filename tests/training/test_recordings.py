@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def levels(x: torch.Tensor) -> np.ndarray:
 
 
 def test_a_clip_takes_every_second_frame_and_ends_in_grey(recorded: Manifest) -> None:
-    source = Clips(recorded, hearts(recorded, recorded.records, False), 6, period=2, grey=0.25)
+    source = Clips(recorded, hearts(recorded, recorded.records, False), 6, fps=25.0, grey=0.25)
     batch = source.batch(np.arange(3), rng())
     assert batch.x.shape == (3, 6, 112, 112)
     assert batch.cond.ef is not None
@@ -147,9 +149,31 @@ def test_the_real_protocol_reaches_the_network_and_its_source(recorded: Manifest
     assert isinstance(net, R2Plus1D)
     assert isinstance(source, Clips)
     assert (net.config.frames, net.config.fps, net.trunk.fc.bias.item()) == (32, 25.0, 60.0)
-    assert (source.period, source.pad) == (2, 12)
+    assert (source.fps, source.pad) == (25.0, 12)
     assert source.grey == pytest.approx(32.8433 / 128 - 1, abs=1e-5)
     assert [batch.uid for batch in task.held_out] == [("v1",)]
+
+
+def test_real_videos_are_read_at_the_rate_of_the_synthetic_ones_trained_on(
+    recorded: Manifest, tmp_path: Path
+) -> None:
+    """Every frame of 32 a second, every second one of 50: in one training, and held out."""
+    slow = tuple(replace(r, fps=32.0, split=Split.TRAIN) for r in recorded.records)
+    synthetic = replace(recorded, root=tmp_path / "synthetic", records=slow)
+    shutil.copytree(recorded.root / "Videos", synthetic.root / "Videos")
+    synthetic.write()
+    settings = [f"held_out={recorded.root}", "start=null", "ef.frames=4", "ef.by_anatomy=false"]
+    for data in (str(synthetic.root), f"{synthetic.root},{recorded.root}"):
+        task, source = regression(named("EF-npc-dynamic").changed([*settings, f"data={data}"]))
+        net = task.nets["net"]
+        assert isinstance(net, R2Plus1D)
+        assert net.config.fps == 32.0
+        made = levels(source.batch(np.array([0]), rng()).x[0])
+        assert np.diff(made) == pytest.approx(np.full(3, 2.0), abs=1.5)
+        held = np.diff(levels(task.held_out[0].x[0]))
+        assert held == pytest.approx(np.full(3, 4.0), abs=1.5)
+    both = levels(source.batch(np.array([3]), rng()).x[0])
+    assert np.diff(both) == pytest.approx(np.full(3, 4.0), abs=1.5)
 
 
 def test_a_network_without_such_a_setting_says_so(recorded: Manifest) -> None:

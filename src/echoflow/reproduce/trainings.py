@@ -28,8 +28,9 @@ from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
 from echoflow.networks.trunks import R2Plus1DConfig
 from echoflow.reproduce.job import Job, slug
-from echoflow.training.judges import grey_of
+from echoflow.training.judges import grey_of, rate_of
 from echoflow.training.recipes import Recipe
+from echoflow.training.recordings import period
 from echoflow.training.stages import trained
 from echoflow.training.table import named
 from echoflow.types import InputError, Split
@@ -54,11 +55,11 @@ def predictions(
         run = job.out / "runs" / f"{slug(row)}-{seed}"
         answers = run / "test.json"
         if not answers.is_file():
-            recipe = _recipe(job, data, seed, synthetic)
+            recipe = recipe_on(job, data, seed, synthetic)
             steps = recipe.engine.steps
             told = partial(_told, job, f"{row}, training {seed + 1} of {job.seeds}", steps)
             net = trained(recipe, run, told)
-            answered = _asked(net, test, recipe, job)
+            answered = _asked(net, test, job)
             with atomic_file(answers) as work:
                 work.write_text(json.dumps(answered) + "\n")
         answered = json.loads(answers.read_text())
@@ -80,34 +81,26 @@ def recipe_of(job: Job) -> Recipe:
     return recipe
 
 
-def _recipe(job: Job, data: Sequence[Path], seed: int, synthetic: bool) -> Recipe:
+def recipe_on(job: Job, data: Sequence[Path], seed: int, synthetic: bool) -> Recipe:
     """The job's recipe for EF regression on `data`, validated on real videos."""
     recipe = recipe_of(job)
     folders = ",".join(str(folder) for folder in data)
     said = [f"data={folders}", f"held_out={job.real.root}", f"engine.seed={job.seed + seed}"]
     if recipe.ef.augment != "grain":
         said += [f"ef.by_anatomy={str(synthetic).lower()}"]
-        said += [f"ef.period={_period(job.engine.fps if synthetic else _rate(job), recipe)}"]
+        config = zoo.config_of(recipe.model)
+        assert isinstance(config, EFRegressorConfig | R2Plus1DConfig)
+        rate = rate_of(recipe.changed(said)) or config.fps
+        said += [f"ef.period={period(rate, config.fps)}"]
     return recipe.changed(said)
 
 
-def _rate(job: Job) -> float:
-    return float(np.median([record.fps for record in job.source.records]))
-
-
-def _period(fps: float, recipe: Recipe) -> int:
-    """Which frames of a recording are about as far apart as the network wants them."""
-    config = zoo.config_of(recipe.model)
-    assert isinstance(config, EFRegressorConfig | R2Plus1DConfig)
-    return max(1, round(fps / config.fps))
-
-
-def _asked(folder: Path, test: Manifest, recipe: Recipe, job: Job) -> dict[str, float]:
-    """uid -> EF in percent of every test video: the mean over its windows."""
+def _asked(folder: Path, test: Manifest, job: Job) -> dict[str, float]:
+    """uid -> EF in percent of every test video at the network's rate: the mean over its windows."""
     net: Any = zoo.load(folder).to(job.device)
     regressor, answers = Regressor(net), {}
     for done, record in enumerate(test.records, 1):
-        video = load_clip(test, record, WHOLE).video[:: _period(record.fps, recipe)]
+        video = load_clip(test, record, WHOLE).video[:: period(record.fps, net.config.fps)]
         clip = torch.from_numpy(lengthened(video, net.config.frames, grey_of(net.config)))[None]
         answers[record.uid] = float(regressor(clip)[0])
         job.tell("test", done, len(test.records))

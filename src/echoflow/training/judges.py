@@ -46,7 +46,7 @@ def _clips(
         return VideoSource(load_videos(manifest, records), records, config.frames, training)
     found = hearts(manifest, records, options.by_anatomy and training)
     pad = options.pad if training and options.augment == "crop" else 0
-    return Clips(manifest, found, config.frames, options.period, pad, grey_of(config))
+    return Clips(manifest, found, config.frames, config.fps, pad, grey_of(config))
 
 
 def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
@@ -59,10 +59,15 @@ def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
     if foreign := sorted(asked.keys() - known):
         raise InputError(f"{recipe.model} has no {foreign[0]}; leave out ef.{foreign[0]}.")
     if options.augment != "grain":
-        opened = [open_source(f, splits=recipe.splits) for f in folders(recipe.data)]
-        rates = [r.fps for manifest in opened for r in manifest.of(Split.TRAIN)]
-        asked["fps"] = median(rates or [config.fps]) / options.period
+        asked["fps"] = (rate_of(recipe) or config.fps) / options.period
     return dataclasses.replace(config, **asked)
+
+
+def rate_of(recipe: Recipe) -> float | None:
+    """The median rate of a recipe's training videos in Hz; None if there are none."""
+    opened = [open_source(folder, splits=recipe.splits) for folder in folders(recipe.data)]
+    rates = [record.fps for manifest in opened for record in manifest.of(Split.TRAIN)]
+    return median(rates) if rates else None
 
 
 def grey_of(config: EFRegressorConfig | R2Plus1DConfig) -> float:

@@ -155,7 +155,8 @@ class RegressionOptions(BaseModel):
 
     `augment="grain"` holds videos in memory, shifts them and changes their grain and contrast;
     "crop" and "none" read recordings when they are needed. A clip then takes every `period`-th
-    frame, mean grey where the video is too short, and "crop" cuts it from a picture widened by
+    frame of a training video of the median rate, and of every other recording those nearest to as
+    many a second; mean grey where the video is too short. "crop" cuts it from a picture widened by
     `pad` pixels of mean grey. `mean`, `std` and `bias` are those of the network where not given.
     """
 

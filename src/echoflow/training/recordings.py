@@ -55,15 +55,16 @@ class Several:
 class Clips:
     """Clips with their EF: x (b, frames, h, w) in [-1, 1].
 
-    An example is a heart, of whose videos a random one is taken, and of that every `period`-th
-    frame from a random place. `grey` fills up videos that are too short, and surrounds the picture
-    by `pad` pixels before a random part of the former size is cut out.
+    An example is a heart, of whose videos a random one is taken, and of that every n-th frame from
+    a random place: so many that a second has about `fps`, or every one. `grey` fills up videos that
+    are too short, and surrounds the picture by `pad` pixels before a random part of the former size
+    is cut out.
     """
 
     manifest: Manifest
     hearts: tuple[tuple[Record, ...], ...]
     frames: int
-    period: int = 1
+    fps: float | None = None
     pad: int = 0
     grey: float = -1.0
 
@@ -86,14 +87,15 @@ class Clips:
 
     def _clip(self, record: Record, rng: np.random.Generator) -> Tensor:
         video = torch.from_numpy(to_float(load_clip(self.manifest, record, WHOLE).video))
-        return shifted(self._cut(video, rng), self.pad, self.grey, rng)
+        every = 1 if self.fps is None else period(record.fps, self.fps)
+        return shifted(self._cut(video, every, rng), self.pad, self.grey, rng)
 
-    def _cut(self, video: Tensor, rng: np.random.Generator) -> Tensor:
-        missing = self.frames * self.period - len(video)
+    def _cut(self, video: Tensor, every: int, rng: np.random.Generator) -> Tensor:
+        missing = self.frames * every - len(video)
         if missing > 0:
             video = torch.cat([video, video.new_full((missing, *video.shape[1:]), self.grey)])
-        start = rng.integers(len(video) - (self.frames - 1) * self.period)
-        return video[start :: self.period][: self.frames]
+        start = rng.integers(len(video) - (self.frames - 1) * every)
+        return video[start::every][: self.frames]
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ class Drawn:
         mask = torch.from_numpy(self.masks[index]).float()
         uids = tuple(self.records[i].uid for i in index.tolist())
         return Batch(torch.from_numpy(to_float(np.stack(pairs))), Condition(mask=mask), uids)
+
+
+def period(fps: float, wanted: float) -> int:
+    """Which frames of a video are about as far apart as those of `wanted` a second: every n-th."""
+    return max(1, round(fps / wanted))
 
 
 def shifted(clip: Tensor, pad: int, grey: float, rng: np.random.Generator) -> Tensor:
