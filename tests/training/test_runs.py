@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from small_datasets import brightening
 from test_fit import Noise, Pulled, flow_task, recipe, unplug
 
 from echoflow.cli import main
@@ -14,6 +17,8 @@ from echoflow.networks import rows, zoo
 from echoflow.training.fit import fit
 from echoflow.training.folder import held
 from echoflow.training.runs import curves, find, look, smoothed
+from echoflow.training.stages import train
+from echoflow.training.table import named
 from echoflow.types import InputError
 
 SHAPE = (2, 4, 8, 8)
@@ -67,6 +72,31 @@ def test_the_command_lists_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["runs", "list", str(tmp_path / "none")]) == 2
 
 
+SLOW = ["ef.augment=crop", "ef.frames=4", "ef.period=2", "engine.workers=0"]
+
+
+def test_an_average_is_of_the_network_that_was_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A regressor of 4 frames at 4 Hz is no longer the row of the zoo that it is named after."""
+    data = tmp_path / "hearts"
+    data.mkdir()
+    brightening(data)
+    steps = [f"engine.{key}" for key in ("steps=2", "batch=2", "warmup=0", "snapshot_every=1")]
+    settings = [*SLOW, *steps, f"data={data}", "engine.compile=false"]
+    run = train(named("nano-ef").changed(settings), tmp_path / "run")
+    words = ["runs", "average", str(run), "--sigma-rel", "0.1", "--out"]
+    assert main([*words, str(tmp_path / "finished")]) == 0
+    shutil.rmtree(run / "net")
+    assert main([*words, str(tmp_path / "stopped")]) == 0
+    for name in ("finished", "stopped"):
+        config: Any = zoo.load(tmp_path / name).config
+        assert (config.frames, config.fps) == (4, 4.0)
+    shutil.rmtree(data)
+    assert main([*words, str(tmp_path / "lost")]) == 2
+    assert "Resume the run to its end, or put the data back" in capsys.readouterr().err
+
+
 def test_the_command_averages_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +109,9 @@ def test_the_command_averages_afterwards(
     assert main([*words, "--sigma-rel", "0.1"]) == 0
     assert zoo.load(out).config == task.nets["net"].config
     never = recipe("lvfm").changed(["model=tiny"])
+    (run / "net" / "config.json").unlink()  # as if it had not finished
+    assert main([*words[:-1], str(tmp_path / "early"), "--sigma-rel", "0.1"]) == 0
+    assert zoo.load(tmp_path / "early").config == task.nets["net"].config
     plain = fit(flow_task(), Noise(SHAPE), never, tmp_path / "plain")
     assert main(["runs", "average", str(plain), "--sigma-rel", "0.1", "--out", "x"]) == 2
     assert "has no snapshots" in capsys.readouterr().err

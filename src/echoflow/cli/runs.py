@@ -67,11 +67,14 @@ def average(
     """
     from echoflow.files import new_folder
     from echoflow.networks import zoo
-    from echoflow.training.averages import posthoc
-    from echoflow.training.runs import look
+    from echoflow.networks.weights import fill
+    from echoflow.training.averages import FOLDER, posthoc
+    from echoflow.training.runs import look, untrained
 
-    net = zoo.build(look(folder).recipe.model)
-    net.load_state_dict(posthoc(folder, player, sigma_rel, step))
+    run = look(folder)
+    average = posthoc(folder, player, sigma_rel, step)
+    net = untrained(run, player)
+    fill(net, average, folder / FOLDER)
     with new_folder(out) as work:
         zoo.save(net, work)
     typer.echo(f"the average of relative width {sigma_rel:g} is in {out}")

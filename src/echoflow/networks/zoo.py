@@ -23,6 +23,7 @@ from echoflow.networks.avae import AVAEConfig, build_avae, from_fields
 from echoflow.networks.rows import ROWS, Config
 from echoflow.types import InputError, choose
 
+CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 BUNDLE = "bundle.json"  # the card of a bundle, beside one folder per stage
 STAGES = ("avae", "lifm", "lvfm", "reid", "ef", "lv")
@@ -75,18 +76,23 @@ def save(net: nn.Module, folder: str | Path, dtype: torch.dtype | None = None) -
         key: value.to(dtype if value.is_floating_point() else None).contiguous().cpu()
         for key, value in net.state_dict().items()
     }
-    with atomic_file(folder / "config.json") as file:
-        file.write_text(json.dumps(_described(net), indent=1, sort_keys=True) + "\n")
+    with atomic_file(folder / CONFIG) as file:
+        file.write_text(json.dumps(_fields(net), indent=1, sort_keys=True) + "\n")
     with atomic_file(folder / WEIGHTS) as file:
         save_file(tensors, str(file))
 
 
 def load(folder: str | Path) -> nn.Module:
     """The network that `save` or diffusers' `save_pretrained` wrote, float32, in eval mode."""
-    folder = Path(folder)
-    net = _from_description(_read_config(folder), folder)
-    load_weights(net, folder / WEIGHTS)
+    net = described(folder)
+    load_weights(net, Path(folder) / WEIGHTS)
     return net.eval().requires_grad_(False)
+
+
+def described(folder: str | Path) -> nn.Module:
+    """The untrained network that the `config.json` of a folder describes."""
+    folder = Path(folder)
+    return _from_description(_read_config(folder), folder)
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -94,7 +100,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
     weights.fill(net, weights.read(path), path)
 
 
-def _described(net: nn.Module) -> dict[str, Any]:
+def _fields(net: nn.Module) -> dict[str, Any]:
     """Class and config of a network; diffusers' own config is a mapping with notes of its own."""
     config: Any = net.config
     fields = vars(config) if type(net).__name__ in CLASSES else dict(config)
@@ -103,11 +109,11 @@ def _described(net: nn.Module) -> dict[str, Any]:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    path = folder / CONFIG
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"no model in {folder}: config.json is missing.") from None
+        raise InputError(f"no model in {folder}: {CONFIG} is missing.") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}).") from error
     if not isinstance(config, dict) or "_class_name" not in config:
@@ -120,9 +126,9 @@ def _from_description(config: dict[str, Any], folder: Path) -> nn.Module:
     if name == "AutoencoderKL":
         from diffusers import AutoencoderKL
 
-        return from_fields(AutoencoderKL, config, f"{folder}/config.json")
+        return from_fields(AutoencoderKL, config, f"{folder}/{CONFIG}")
     kind, network = CLASSES[choose(name, [*CLASSES, "AutoencoderKL"], "model class")]
-    place = f"{folder}/config.json"
+    place = f"{folder}/{CONFIG}"
     known = [field.name for field in dataclasses.fields(kind)]
     for key in config:
         choose(key, known, f"field in {place}:")

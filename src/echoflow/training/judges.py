@@ -25,7 +25,7 @@ from echoflow.types import InputError, Record, Split
 
 def regression(recipe: Recipe) -> tuple[RegressionTask, Source]:
     """EF from clips."""
-    config = _regressor(recipe)
+    config = regressor_config(recipe)
     train, held = (
         videos(recipe, split, partial(_clips, recipe, config, training))
         for split, training in ((Split.TRAIN, True), (Split.VAL, False))
@@ -49,7 +49,7 @@ def _clips(
     return Clips(manifest, found, config.frames, config.fps, pad, grey_of(config))
 
 
-def _regressor(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
+def regressor_config(recipe: Recipe) -> EFRegressorConfig | R2Plus1DConfig:
     """The network's config with what the options say of it, and the rate of the clips it sees."""
     config, options = zoo.config_of(recipe.model), recipe.ef
     assert isinstance(config, EFRegressorConfig | R2Plus1DConfig)
@@ -81,7 +81,9 @@ def segmentation(recipe: Recipe) -> tuple[SegmentationTask, Source]:
         videos(recipe, split, partial(_frames, recipe, training))
         for split, training in ((Split.TRAIN, True), (Split.VAL, False))
     )
-    return SegmentationTask(network(recipe, _segmenter(recipe)), recipe.lv, fixed(held, 32)), train
+    return SegmentationTask(
+        network(recipe, segmenter_config(recipe)), recipe.lv, fixed(held, 32)
+    ), train
 
 
 def _frames(
@@ -92,7 +94,8 @@ def _frames(
     return _masked(manifest, records, training)
 
 
-def _segmenter(recipe: Recipe) -> LVSegmenterConfig | DeepLabConfig:
+def segmenter_config(recipe: Recipe) -> LVSegmenterConfig | DeepLabConfig:
+    """The network's config with the grey levels of training videos, where they are asked for."""
     config, videos = zoo.config_of(recipe.model), recipe.lv.statistics
     assert isinstance(config, LVSegmenterConfig | DeepLabConfig)
     if not videos:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from torch import nn
 
-from echoflow.networks.zoo import WEIGHTS
+from echoflow.networks import zoo
+from echoflow.networks.zoo import CONFIG, WEIGHTS
 from echoflow.training import checkpoint
 from echoflow.training.folder import METRICS, RECIPE, is_held
+from echoflow.training.judges import regressor_config, segmenter_config
 from echoflow.training.recipes import Recipe, read
+from echoflow.training.stages import NETWORKS
 from echoflow.types import InputError
 
 State = Literal["finished", "running", "stopped"]
@@ -72,6 +76,29 @@ def look(path: str | Path) -> Run:
         latest |= {key: value for key, value in line.items() if key not in ("step", "seconds")}
     left = _pace(lines) * (recipe.engine.steps - step) if len(lines) > 1 else None
     return Run(path, recipe, state, step, saved, left, latest)
+
+
+def untrained(run: Run, player: str) -> nn.Module:
+    """The network that a run trains, as finished runs describe it or else as its recipe and data
+    say; `InputError` if neither does."""
+    if (run.path / player / CONFIG).is_file():
+        return zoo.described(run.path / player)
+    recipe = run.recipe
+    if player != NETWORKS[recipe.stage]:
+        raise InputError(
+            f"{run.path} has no player {player}; its network is {NETWORKS[recipe.stage]}."
+        )
+    if recipe.stage not in ("ef", "lv"):
+        return zoo.build(recipe.model)
+    try:
+        return zoo.build(
+            regressor_config(recipe) if recipe.stage == "ef" else segmenter_config(recipe)
+        )
+    except InputError as error:
+        raise InputError(
+            f"{run.path} is not finished, and what its network is follows from its data as well, "
+            f"which cannot be read: {error} Resume the run to its end, or put the data back."
+        ) from error
 
 
 def curves(path: str | Path) -> Curves:
