@@ -116,22 +116,30 @@ def begin(run: Path, recipe: Recipe, fingerprint: str, resume: bool) -> None:
 
 
 def _refuse_other_recipe(run: Path, recipe: Recipe) -> None:
+    differing = changes(run, recipe)
+    if differing:
+        raise InputError(
+            f"the recipe has changed since {run} began ({', '.join(differing[:3])}); resume with "
+            "the settings it began with, or start a new run, from its weights with start=FOLDER if "
+            "you like."
+        )
+
+
+def changes(run: Path, recipe: Recipe) -> list[str]:
+    """What of a recipe is not as the run began, in words, but for what is `free`; nothing where
+    the run has no recipe yet."""
     path = run / RECIPE
     if not path.exists():
-        return
+        return []
     try:
         before = flat(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, AttributeError) as error:
         raise InputError(f"{path} is damaged; start in a new folder.") from error
     now = flat(recipe.model_dump(mode="json"))
     known = flat(Recipe(stage=recipe.stage, model=recipe.model, data="").model_dump(mode="json"))
-    differing = [k for k in now if k not in free(recipe) and before.get(k, known.get(k)) != now[k]]
-    if differing:
-        shown = ", ".join(f"{k} was {before.get(k)}, is {now[k]}" for k in differing[:3])
-        raise InputError(
-            f"the recipe has changed since {run} began ({shown}); resume with the settings it "
-            "began with, or start a new run, from its weights with start=FOLDER if you like."
-        )
+    then = {key: before.get(key, known.get(key)) for key in now}
+    differing = [key for key in now if key not in free(recipe) and then[key] != now[key]]
+    return [f"{key} was {then[key]}, is {now[key]}" for key in differing]
 
 
 def _refuse_other_data(run: Path, data: str, fingerprint: str) -> None:

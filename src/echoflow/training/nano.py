@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from echoflow.networks.dit import FMvTConfig
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
 from echoflow.training.abreast import Tell, train_all
-from echoflow.training.recipes import Recipe
+from echoflow.training.folder import RECIPE, changes
+from echoflow.training.recipes import Recipe, read
 from echoflow.training.stages import NETWORKS
 from echoflow.training.table import named
-from echoflow.types import Split, View
+from echoflow.types import InputError, Split, View
 
 POPULATION = Population(
     patients=1500,
@@ -55,10 +56,14 @@ def train_nano(
     """Run or continue the chain in `out`; returns the bundle's folder.
 
     `settings` holds dotted changes per stage, such as {"lvfm": ["engine.steps=100"]}. Of the stages
-    that need the latents only, `at_once` are trained at a time.
+    that need the latents only, `at_once` are trained at a time. `InputError`: a stage that is
+    finished was trained with other settings.
     """
     out = Path(out)
-    recipes = {stage: _recipe(stage, out, (settings or {}).get(stage, [])) for stage in zoo.STAGES}
+    recipes = {
+        stage: recipe_of(stage, out, (settings or {}).get(stage, [])) for stage in zoo.STAGES
+    }
+    _refuse_other_settings(out, recipes)
     if not (out / "videos").exists():
         clips = population.clips(os.cpu_count() or 1)
         write_dynamic(_counted(clips, len(population), tell), out / "videos", population.spec())
@@ -69,8 +74,19 @@ def train_nano(
     train_all([(recipes[stage], out / stage) for stage in others], at_once, tell)
     bundle = out / "bundle"
     if not bundle.exists():
-        write_bundle(out, recipes, population, bundle)
+        write_bundle(out, population, bundle)
     return bundle
+
+
+def _refuse_other_settings(out: Path, recipes: Mapping[str, Recipe]) -> None:
+    for stage, recipe in recipes.items():
+        run = out / stage
+        differing = changes(run, recipe) if (_network(out, stage) / zoo.WEIGHTS).is_file() else []
+        if differing:
+            raise InputError(
+                f"stage {stage} is finished, with other settings ({', '.join(differing[:3])}); "
+                f"give those it was trained with, or another folder than {out}."
+            )
 
 
 def encode_dataset(
@@ -94,19 +110,18 @@ def encode_dataset(
     )
 
 
-def write_bundle(
-    out: Path, recipes: dict[str, Recipe], population: Population, bundle: Path
-) -> None:
+def write_bundle(out: Path, population: Population, bundle: Path) -> None:
     """The averaged networks in bfloat16, the gallery with its thresholds, recipes and the card."""
     train_set, val = (Latents.read(out / "latents", s) for s in (Split.TRAIN, Split.VAL))
     with new_folder(bundle) as work:
         for stage in zoo.STAGES:
             zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
-            recipe = (out / stage / "recipe.yaml").read_text()
-            (work / stage / "recipe.yaml").write_text(recipe.replace(f"{out}/", ""))
+            recipe = (out / stage / RECIPE).read_text()
+            (work / stage / RECIPE).write_text(recipe.replace(f"{out}/", ""))
         reid = zoo.load(work / "reid")
         seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
         PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")
+        recipes = {stage: read(out / stage / RECIPE) for stage in zoo.STAGES}
         card = _card(train_set, recipes, population)
         (work / zoo.BUNDLE).write_text(json.dumps(card, indent=1) + "\n")
 
@@ -139,7 +154,8 @@ def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) 
     }
 
 
-def _recipe(stage: str, out: Path, settings: list[str]) -> Recipe:
+def recipe_of(stage: str, out: Path, settings: list[str]) -> Recipe:
+    """What the chain in `out` trains at a stage."""
     data = out / ("videos" if stage in ("avae", "ef", "lv") else "latents")
     seen = [f"decoder={out / 'avae' / 'avae'}"] if stage in ("lifm", "lvfm") else []
     return named(f"nano-{stage}").changed([f"data={data}", *seen, *settings])
