@@ -15,12 +15,15 @@ from torch.nn.functional import avg_pool2d
 from echoflow.cli import main
 from echoflow.data.manifest import Manifest, video_path
 from echoflow.data.pixels import to_uint8
+from echoflow.data.prepare import load_clip
 from echoflow.data.video import write_video
 from echoflow.evaluation import evaluate
 from echoflow.floors import AVAE, REAL, as_markdown, floors, halves, some
+from echoflow.judges import Regressor
 from echoflow.latents import Moments
 from echoflow.metrics.comparison import read_reports
 from echoflow.metrics.report import Report
+from echoflow.networks.heads import EFRegressor, EFRegressorConfig
 from echoflow.pages.beside import pairs_of
 from echoflow.types import Clip, InputError, Record, Split, View
 
@@ -99,6 +102,22 @@ def test_floors_of_a_report(real: Manifest, tmp_path: Path) -> None:
     table = as_markdown(measure(real, real), found)
     assert table.splitlines()[0].endswith("| real against real | through the A-VAE |")
     assert "| grey_w1 | 0 |" in table
+
+
+def test_ef_floors_are_those_of_videos_at_the_rate_of_the_regressor(
+    real: Manifest, tmp_path: Path
+) -> None:
+    """Trained on 3 frames at 8 Hz, it sees every second one of 6 at 16 Hz."""
+    torch.manual_seed(0)
+    regressor = Regressor(EFRegressor(EFRegressorConfig(frames=3, fps=8.0)).eval())
+    few = replace(real, records=real.records[:2])
+    clips = [load_clip(few, record) for record in few.records]
+    seen = torch.from_numpy(np.stack([clip.video[::2] for clip in clips]))
+    expected = regressor(seen) - torch.tensor([record.ef for record in few.records])
+    space = cast(Any, Blocks())
+    found = floors(evaluate, few, space, tmp_path, 2, regressor)
+    assert found[REAL].metrics["ef_bias"] == pytest.approx(float(expected.mean()), abs=1e-3)
+    assert "at 8 Hz" in found[REAL].notes[-1]
 
 
 def test_broken_videos_do_not_stop_the_floors(tmp_path: Path) -> None:

@@ -145,19 +145,22 @@ def part_of(out: Path) -> Path:
 
 
 def measured_by(regressor: Regressor) -> Measure:
-    """A regressor's EF of videos of any size and rate, shown to it as it was trained.
-
-    The last frame of a video that is too short for it is held.
-    """
+    """A regressor's EF of videos of any size and rate."""
 
     def measure(video: NDArray[np.uint8], fps: float) -> float:
-        net = regressor.net.config
-        shown = resize(video, SIDE, SIDE)
-        frames = max(lasting(len(video), fps, net.fps), net.frames)
-        shown = resample_time(shown, fps, net.fps, frames, short="hold")
-        return float(regressor(torch.from_numpy(shown)[None])[0])
+        return float(regressor(torch.from_numpy(shown(regressor, video, fps))[None])[0])
 
     return measure
+
+
+def shown(regressor: Regressor, video: NDArray[np.uint8], fps: float) -> NDArray[np.uint8]:
+    """A video of any size and rate as a regressor was trained to see it, (t, 112, 112).
+
+    The last frame of one that is too short for it is held.
+    """
+    net = regressor.net.config
+    frames = max(lasting(len(video), fps, net.fps), net.frames)
+    return resample_time(resize(video, SIDE, SIDE), fps, net.fps, frames, short="hold")
 
 
 def _each(task: Task) -> range:

@@ -14,8 +14,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from echoflow import judges
 from echoflow.data.manifest import Manifest
 from echoflow.data.prepare import load_clip
+from echoflow.draws import shown
 from echoflow.evaluation import regressor_error
 from echoflow.latents import LatentSpace
 from echoflow.metrics.report import Report, number, span
@@ -156,13 +158,19 @@ def floored(
 
 
 def _errors(regressor: Regressor, real: Manifest) -> Report | None:
-    """The EF regressor on the videos whose EF is known and that it can take; None without any."""
+    """The EF regressor on the videos whose EF is known and that it can take; None without any.
+
+    Each is shown at the rate that it was trained on, if it says one.
+    """
     clips = []
     for record in real.records:
         if record.ef is None:
             continue
         try:
             clip = load_clip(real, record)
+            if isinstance(regressor, judges.Regressor):
+                video, fps = shown(regressor, clip.video, clip.fps), regressor.net.config.fps
+                clip = replace(clip, video=video, fps=fps)
             regressor(torch.from_numpy(clip.video[None].copy()))
         except InputError:  # too short for it, or unreadable
             continue
@@ -174,7 +182,10 @@ def _with(floor: Report, errors: Report | None) -> Report:
     """A floor with the errors of the regressor among its metrics."""
     if errors is None:
         return floor
-    told = f"ef_ scores are the errors of the regressor on {errors.n} real videos of known EF."
+    told = (
+        f"ef_ scores are the errors of the regressor on {errors.n} real videos of known EF, "
+        f"shown at {errors.settings['fps']:g} Hz."
+    )
     return replace(floor, metrics={**floor.metrics, **errors.metrics}, notes=(*floor.notes, told))
 
 
