@@ -18,13 +18,14 @@ from echoflow.data.pixels import to_uint8
 from echoflow.data.prepare import load_clip
 from echoflow.data.video import write_video
 from echoflow.evaluation import evaluate
-from echoflow.floors import AVAE, REAL, as_markdown, floors, halves, some
+from echoflow.floors import AVAE, REAL, as_markdown, floored, floors, halves, some
 from echoflow.judges import Regressor
 from echoflow.latents import Moments
 from echoflow.metrics.comparison import read_reports
-from echoflow.metrics.report import Report
+from echoflow.metrics.report import Report, fingerprint
 from echoflow.networks.heads import EFRegressor, EFRegressorConfig
 from echoflow.pages.beside import pairs_of
+from echoflow.pipeline import weights_folder
 from echoflow.types import Clip, InputError, Record, Split, View
 
 FRAMES = 6
@@ -118,6 +119,20 @@ def test_ef_floors_are_those_of_videos_at_the_rate_of_the_regressor(
     found = floors(evaluate, few, space, tmp_path, 2, regressor)
     assert found[REAL].metrics["ef_bias"] == pytest.approx(float(expected.mean()), abs=1e-3)
     assert "at 8 Hz" in found[REAL].notes[-1]
+
+
+def test_a_floor_names_the_networks_that_measured_it(real: Manifest, tmp_path: Path) -> None:
+    few = replace(real, records=real.records[:4])
+    report = evaluate(few, few)
+    found = floored(report, evaluate, few, 1, "nano", 0, lambda *_: None)
+    networks = fingerprint(weights_folder("nano"))
+    assert {floor.fingerprints["networks"] for floor in found.floors.values()} == {networks}
+    floor = found.floors[AVAE]
+    other = replace(floor, fingerprints={**floor.fingerprints, "networks": "others"})
+    with pytest.raises(InputError, match=f"networks '{networks}' and 'others'"):
+        floor.compare(other)
+    without = floored(report, evaluate, few, 0, "nano", 0, lambda *_: None)
+    assert "networks" not in without.floors[REAL].fingerprints
 
 
 def test_broken_videos_do_not_stop_the_floors(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from echoflow.data.prepare import load_clip
 from echoflow.draws import shown
 from echoflow.evaluation import regressor_error
 from echoflow.latents import LatentSpace
-from echoflow.metrics.report import Report, number, span
-from echoflow.pipeline import Pipeline, load, unmeasured
+from echoflow.metrics.report import Report, fingerprint, number, span
+from echoflow.pipeline import Pipeline, load, unmeasured, weights_folder
 from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.synthesis import Regressor
 from echoflow.types import InputError, Record
@@ -139,7 +139,10 @@ def floored(
     tell: Tell,
     halved: bool = True,
 ) -> Floored:
-    """`floors` of a report by A-VAE and regressor of `weights`, closed if `most` is 0."""
+    """`floors` of a report by A-VAE and regressor of `weights`, closed if `most` is 0.
+
+    The floors that these networks measured name them by their fingerprint.
+    """
     parts = load(weights) if most else None
     regressor = parts.regressor if parts and parts.regressor is not unmeasured else None
     with TemporaryDirectory() as scratch:
@@ -154,7 +157,15 @@ def floored(
             lambda done, n: tell("A-VAE", done, n),
             halved,
         )
+    if parts:
+        prints = {"networks": fingerprint(weights_folder(weights))}
+        by = {AVAE} if regressor is None else {AVAE, REAL}
+        found |= {name: _measured_by(found[name], prints) for name in by & found.keys()}
     return Floored(report, found, parts)
+
+
+def _measured_by(floor: Report, prints: Mapping[str, str]) -> Report:
+    return replace(floor, fingerprints={**floor.fingerprints, **prints})
 
 
 def _errors(regressor: Regressor, real: Manifest) -> Report | None:

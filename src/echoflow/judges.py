@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 from echoflow.data.pixels import to_float
 from echoflow.metrics.cavity import Mask
@@ -43,13 +43,9 @@ class EFFeatures:
 
     @property
     def identity(self) -> Identity:
-        """The hash is of the weights in memory, in the order of their names."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.net.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        """The hash is of the weights in memory."""
         caveat = f"features of an EF regressor trained on {self.trained_on}: on no published scale"
-        return Identity("ef", digest.hexdigest(), caveat)
+        return Identity("ef", sha256_of(self.net), caveat)
 
     @torch.no_grad()
     def __call__(self, videos: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -63,6 +59,15 @@ class EFFeatures:
         finally:
             hook.remove()
         return torch.stack(seen).mean(0).float().cpu().numpy()
+
+
+def sha256_of(net: nn.Module) -> str:
+    """Of the weights in memory, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()
 
 
 def _windows(net: EFRegressor | R2Plus1D, video: Tensor) -> list[Tensor]:

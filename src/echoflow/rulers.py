@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from echoflow.judges import Regressor
-from echoflow.metrics.report import fingerprint
 from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressor
 from echoflow.networks.trunks import R2Plus1D
-from echoflow.pipeline import NANO, load, weights_folder
+from echoflow.pipeline import NANO, load
 from echoflow.training.folder import RECIPE
 from echoflow.types import InputError, Record
 
@@ -42,11 +41,6 @@ def regressor_of(weights: str) -> Regressor:
     if not isinstance(net, EFRegressor | R2Plus1D):
         raise InputError(f"{folder} holds a {type(net).__name__}; give an EF regressor.")
     return Regressor(net)
-
-
-def fingerprint_of(weights: str) -> str:
-    """Of the files that `regressor_of` chooses from."""
-    return fingerprint(_alone(weights) or weights_folder(weights))
 
 
 def ruler(judge: str | None, records: Iterable[Record]) -> str:

@@ -13,9 +13,12 @@ from small_datasets import brightening
 from echoflow.cli import main
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
+from echoflow.judges import Regressor, sha256_of
+from echoflow.metrics.comparison import read_reports
 from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
 from echoflow.networks.unet3d import UNet3D
+from echoflow.pipeline import load
 from echoflow.training.table import named
 
 
@@ -52,6 +55,11 @@ def test_the_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().out
     assert "| single draw | 4 |" in told
     assert "nano knows phantoms only, and these videos are none: trust no EF" in told
+    (report,) = read_reports(Path(words[words.index("--out") + 1]).with_suffix(".json"))
+    regressor = load("nano").regressor
+    assert isinstance(regressor, Regressor)
+    assert report.fingerprints["regressor"] == sha256_of(regressor.net)[:16]
+    assert (report.settings["split"], report.settings["ef"]) == ("VAL", [15.0, 85.0])
     assert main([*words, "--split", "TEST"]) == 2
     assert "has no videos of split TEST" in capsys.readouterr().err
     assert main([*words, "--ef", "0.2:0.8"]) == 2

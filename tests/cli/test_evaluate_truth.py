@@ -1,12 +1,14 @@
 """`echoflow evaluate truth` on an untrained bundle, whose clips are too short to hold a beat."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from echoflow.cli import main
 from echoflow.metrics.comparison import read_reports
+from echoflow.types import InputError
 
 FEW = ["--hearts", "2", "--view", "A4C", "--ef", "60"]
 
@@ -30,7 +32,12 @@ def test_truth(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert reports["counterfactual"].settings["motion_steps"] == 1
     assert reports["timing"].metrics["generated_without_rhythm"] == 1
     assert "no rhythm is found in 4 of 4 generated videos" in reports["timing"].notes[1]
-    assert len(reports["timing"].fingerprints["weights"]) == 16
+    prints = reports["timing"].fingerprints
+    judges = {"regressor", "finder", "reid, A4C", "reid, PSAX", "reid, PLAX"}
+    assert prints.keys() == {"weights", *judges}
+    other = replace(reports["timing"], fingerprints={**prints, "weights": "x", "regressor": "y"})
+    with pytest.raises(InputError, match=r"compared: regressor '\w{16}' and 'y'\."):
+        reports["timing"].compare(other)
 
 
 @pytest.mark.parametrize(

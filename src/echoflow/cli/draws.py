@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from echoflow.cli.evaluation import SCORES_LEGEND
+from echoflow.cli.evaluation import SCORES_LEGEND, files
 from echoflow.cli.progress import bar
 from echoflow.types import InputError, choose
 
 if TYPE_CHECKING:
     from echoflow.drawn import Drawn
-    from echoflow.draws import Measure, Perceptual
+    from echoflow.judges import Regressor
+    from echoflow.metrics.lpips import Lpips
+    from echoflow.metrics.report import Report
 
 
 def draws(
@@ -56,9 +59,10 @@ def draws(
 ) -> None:
     """EchoDiffusion's protocol: videos animated several times, scored one by one.
 
-    Writes a score file in the published columns and prints its table, as `evaluate scores` does.
-    With --videos the draws become a dataset that every other command takes. The same command goes
-    on behind the videos that are finished.
+    Writes a score file in the published columns and prints its table, as `evaluate scores` does;
+    the report beside it also names the networks that measured. With --videos the draws become a
+    dataset that every other command takes. The same command goes on behind the videos that are
+    finished.
     """
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
     from echoflow.cascade_weights import fingerprint_of as cascade_files
@@ -66,10 +70,10 @@ def draws(
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
     from echoflow.drawn import Drawn
-    from echoflow.draws import Subject, Task, some
+    from echoflow.draws import Subject, Task, measured_by, some
+    from echoflow.judges import sha256_of
     from echoflow.metrics.scores import report, to_markdown
     from echoflow.rulers import caveats, ruler
-    from echoflow.rulers import fingerprint_of as judge_files
     from echoflow.types import Split
 
     check_device(device)
@@ -86,7 +90,8 @@ def draws(
     chosen = cast("SettingsName | None", settings)
     cascade = load(weights, model, chosen, device, check_inference(inference))
     plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
-    subject, (measure, perceptual) = Subject.of(cascade, plans), _judges(judged, lpips)
+    regressor, perceptual = _judges(judged, lpips)
+    subject = Subject.of(cascade, plans)
     follows = {
         "dataset": fingerprint_of(manifest),
         "weights": cascade_files(weights, model),
@@ -94,19 +99,21 @@ def draws(
         "settings": settings or "ours",
         "plans": str(plans),
         "inference": inference,
-        "judge": judge_files(judged),
-        "lpips": str(lpips is not None),
+        "judge": sha256_of(regressor.net)[:16],
+        "lpips": str(perceptual and perceptual.sha256),
     }
     kept = None
     if videos is not None:
         follows["videos"] = "kept"
         told = {**follows, "task": str(task), "split": split, "n": str(n)}
         kept = Drawn(videos, out, told)
-    _draw((subject, manifest, records, task, measure, perceptual, out), follows, kept)
+    given = (subject, manifest, records, task, measured_by(regressor), perceptual, out)
+    _draw(given, follows, kept)
     found, rows = report(out, seed=seed)
-    typer.echo(f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}")
-    for caveat in caveats(judged, records):
-        typer.echo(f"\nNote: {caveat}")
+    page = f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}\n"
+    page += "".join(f"\nNote: {caveat}\n" for caveat in caveats(judged, records))
+    files(out.with_suffix(""), _named(found, follows, split, asdict(task)), f"# {out}\n\n{page}")
+    typer.echo(page, nl=False)
 
 
 def _draw(given: tuple[Any, ...], follows: Mapping[str, str], kept: Drawn | None) -> None:
@@ -124,11 +131,20 @@ def _draw(given: tuple[Any, ...], follows: Mapping[str, str], kept: Drawn | None
         typer.echo(f"{len(made.records)} videos in {kept.out}\n")
 
 
-def _judges(weights: str, lpips: Path | None) -> tuple[Measure, Perceptual | None]:
+def _named(
+    report: Report, follows: Mapping[str, str], split: str, task: Mapping[str, object]
+) -> Report:
+    """A report of scores with what they were measured on, and by which networks."""
+    settings = {**task, **report.settings, "split": split, "lpips_sha256": follows["lpips"]}
+    own = {name: follows[name] for name in ("weights", "model", "plans", "inference")}
+    prints = {"data": follows["dataset"], "regressor": follows["judge"]}
+    prints |= {"weights": " ".join(own.values())}
+    return replace(report, settings=settings, fingerprints={**report.fingerprints, **prints})
+
+
+def _judges(weights: str, lpips: Path | None) -> tuple[Regressor, Lpips | None]:
     """What measures the EF, and how different two videos look."""
-    from echoflow.draws import measured_by
     from echoflow.metrics.lpips import Lpips
     from echoflow.rulers import regressor_of
 
-    felt = None if lpips is None else Lpips("vgg", lpips)
-    return measured_by(regressor_of(weights)), felt
+    return regressor_of(weights), None if lpips is None else Lpips("vgg", lpips)

@@ -148,7 +148,7 @@ def scores(
     draws = " or ".join(str(count) for count in report.settings["draws"])
     page = f"{to_markdown(rows)}\n\n{report.n} videos, {draws} draws each.\n\n{SCORES_LEGEND}\n"
     if out is not None:
-        _files(out, report, f"# {file.name}\n\n{page}")
+        files(out, report, f"# {file.name}\n\n{page}")
     typer.echo(page, nl=False)
 
 
@@ -156,11 +156,12 @@ def told(report: Report, title: str, out: Path | None) -> None:
     """Every number with its interval, then what it depends on; into files too, if asked."""
     page = f"{report.table()}\n\n{report.about()}\n"
     if out is not None:
-        _files(out, report, f"# {title}\n\n{page}")
+        files(out, report, f"# {title}\n\n{page}")
     typer.echo(page, nl=False)
 
 
-def _files(out: Path, report: Report, page: str) -> None:
+def files(out: Path, report: Report, page: str) -> None:
+    """The report as <out>.json and a page of it as <out>.md."""
     from echoflow.files import atomic_file
 
     for suffix, text in ((".json", report.to_json()), (".md", page)):

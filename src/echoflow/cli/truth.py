@@ -59,7 +59,7 @@ def truth(
     kept = Kept.begin(out.with_name(f"{out.name}.part"), follows_from)
     with bar("videos") as progress:
         found = examine(pipeline, plan, progress, kept)
-    reports = [replace(report, fingerprints=prints) for report in found.reports()]
+    reports = [replace(r, fingerprints={**r.fingerprints, **prints}) for r in found.reports()]
     paths = write(out, page(found, reports, weights), reports)
     kept.remove()
     typer.echo(f"{len(plan)} videos compared; open {paths[0]}")

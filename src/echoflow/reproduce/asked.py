@@ -15,7 +15,7 @@ from torch import Tensor
 from echoflow.data.prepare import Window
 from echoflow.distances import fingerprint_of
 from echoflow.draws import EF_RANGE, Subject, Task, measured_by, score, some
-from echoflow.judges import Regressor
+from echoflow.judges import Regressor, sha256_of
 from echoflow.metrics.report import Report
 from echoflow.metrics.scores import METRICS as SCORES
 from echoflow.metrics.scores import report
@@ -49,11 +49,12 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
     """One rule's row of the score file of a task."""
     file = job.out / f"scores-{task.lower()}.csv"
     lpips, note = felt(job)
+    regressor = _regressor(job)
     if not file.is_file():
         records = some(job.of(Split.VAL, 2), job.n, job.seed)
         frame = "first" if job.gated else "clip"
         wanted = Task(DRAWS, TASKS[task], frame, job.seed)
-        measure = measured_by(_regressor(job))
+        measure = measured_by(regressor)
         tell = partial(job.tell, f"draws, {task}")
         follows = {"weights": job.fingerprint, "lpips": str(lpips is not None)}
         given = (_subject(job), job.source, records, wanted, measure, lpips, file, tell, follows)
@@ -71,9 +72,11 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
         "size": [112, 112],
         "frame": "first, before the clip" if job.gated else "a random one of the clip",
         "sampling": str(job.engine.motion),
+        "lpips_sha256": lpips and lpips.sha256,
         "seed": job.seed,
     }
     prints = {**whole.fingerprints, "data": fingerprint_of(job.source), "weights": job.fingerprint}
+    prints |= {"regressor": sha256_of(regressor.net)[:16]}
     return Report(f"ours {task}, {what}", metrics, whole.n, settings, prints, (*NOTES, *note))
 
 

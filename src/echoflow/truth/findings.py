@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from echoflow.data.phantom.render import SIZE
+from echoflow.interop.bundle import filters_of
+from echoflow.judges import Regressor, Segmenter, sha256_of
 from echoflow.metrics.clinical import mae, r2, slope
 from echoflow.metrics.intervals import Indices, bootstrapped
 from echoflow.metrics.report import Report
+from echoflow.privacy import PrivacyByView, PrivacyFilter
 from echoflow.truth.cases import RUNGS, Case, Engine, TruthPlan, cases
 from echoflow.truth.kept import Kept, Result, Shown
 from echoflow.truth.scores import Beating, score
@@ -31,7 +35,8 @@ class Findings:
     """`scores[rung][name]` and `asked` are (hearts, views, 1 + efs), a heart's own EF first.
 
     `true` has the exact mask's EF, the rate and the systole of the true videos by those names.
-    `shown` are the cases of the first heart.
+    `shown` are the cases of the first heart. `instruments` are the hashes of the networks that
+    measure.
     """
 
     plan: TruthPlan
@@ -41,6 +46,7 @@ class Findings:
     true: Mapping[str, Values]
     shown: tuple[Shown, ...]
     settings: Mapping[str, object]
+    instruments: Mapping[str, str]
 
     def measured(self, rung: str, name: str) -> Values:
         """A score of an answer, (hearts, views, 1 + efs)."""
@@ -100,7 +106,8 @@ class Findings:
 
     def _report(self, name: str, metrics: dict[str, float], part: slice) -> Report:
         n = int(self.asked[:, :, part].size)
-        return Report(name, metrics, n, self.settings, notes=tuple(self._notes(part)))
+        notes = tuple(self._notes(part))
+        return Report(name, metrics, n, self.settings, self.instruments, notes)
 
     def _notes(self, part: slice) -> Iterator[str]:
         if len(self.asked) < FEW:
@@ -141,6 +148,7 @@ def examine(
         true=_table([result.true for result in results], shape),
         shown=tuple(result.shown for result in results if result.shown),
         settings=settings(engine, plan),
+        instruments=instruments(engine),
     )
 
 
@@ -180,6 +188,20 @@ def settings(engine: Engine, plan: TruthPlan) -> dict[str, object]:
     interval = {"level": 90, "of": "hearts"}
     clip = {"frames": engine.frames, "fps": engine.fps, "size": [SIZE, SIZE]}
     return {**plan.settings(), **clip, **motion, "interval": interval}
+
+
+def instruments(engine: Engine) -> dict[str, str]:
+    """The first digits of the hashes of the networks that measure: EF, cavity, identity."""
+    nets: dict[str, object] = {}
+    if isinstance(engine.regressor, Regressor):
+        nets["regressor"] = engine.regressor.net
+    if isinstance(engine.finder, Segmenter):
+        nets["finder"] = engine.finder.net
+    if isinstance(engine.privacy, PrivacyFilter | PrivacyByView):
+        for view, judge in filters_of(engine.privacy).items():
+            nets[f"reid, {view.name}"] = getattr(judge.embed, "__self__", judge.embed)
+    modules = {name: net for name, net in nets.items() if isinstance(net, nn.Module)}
+    return {name: sha256_of(net)[:16] for name, net in modules.items()}
 
 
 def _mean(name: str, values: Values) -> dict[str, float]:
