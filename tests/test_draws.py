@@ -20,7 +20,8 @@ from echoflow.drawn import Drawn
 from echoflow.draws import Subject, Task, score, some
 from echoflow.metrics.scores import Draws
 from echoflow.rulers import caveats, ruler
-from echoflow.types import InputError
+from echoflow.training.cascaded import PixelClips
+from echoflow.types import InputError, Record
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,21 @@ def test_a_row_of_every_draw(videos: Path, tmp_path: Path) -> None:
     assert np.abs(draws.asked - draws.measured).max() < 8
     assert len({row[2] for row in rows[:3]}) > 1  # clip, frame and noise are drawn anew
     assert np.isnan(draws.lpips).all()
+
+
+def test_a_draw_decodes_its_video_once(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(source: PixelClips, record: Record, rng: np.random.Generator):
+        read.append(record.uid)
+        return example(source, record, rng)
+
+    example = PixelClips.example
+    monkeypatch.setattr(PixelClips, "example", counted)
+    rows = scores(videos, tmp_path / "s.csv", Task(2))
+    assert read == [row[0] for row in rows]
 
 
 def test_a_counterfactual_ef_is_that_of_the_video_in_every_draw(videos: Path, tmp_path) -> None:

@@ -126,12 +126,12 @@ def score(
     for number, record in enumerate(records, start=1):
         if record.uid not in done:
             try:
-                source.example(record, task.rng(record, 1))
+                drawn = [_drawn(source, record, task, k) for k in range(1, task.draws + 1)]
             except InputError as error:
                 left[record.uid] = str(error)
             else:
-                given = (subject, source, record, task)
-                part.add([_row(*given, k, measure, lpips, keep) for k in _each(task)])
+                given = (measure, lpips, keep)
+                part.add([_row(subject, record, task, one, *given) for one in drawn])
         progress(number, len(records))
     if records and len(left) == len(records):
         raise InputError(f"none of the {len(left)} videos can be read: {next(iter(left.values()))}")
@@ -163,25 +163,29 @@ def shown(regressor: Regressor, video: NDArray[np.uint8], fps: float) -> NDArray
     return resample_time(resize(video, SIDE, SIDE), fps, net.fps, frames, short="hold")
 
 
-def _each(task: Task) -> range:
-    return range(1, task.draws + 1)
+Example = tuple[int, NDArray[np.uint8], NDArray[np.uint8], int]
+"""The number of a draw, its clip (t, h, w), frame (h, w) and seed of the noise."""
+
+
+def _drawn(source: PixelClips, record: Record, task: Task, draw: int) -> Example:
+    rng = task.rng(record, draw)
+    clip, frame = source.example(record, rng)
+    return draw, clip, frame, int(rng.integers(2**62))
 
 
 def _row(
     subject: Subject,
-    source: PixelClips,
     record: Record,
     task: Task,
-    draw: int,
+    example: Example,
     measure: Measure,
     lpips: Perceptual | None,
     keep: Keep | None,
 ) -> list[str]:
     """One draw: its cells."""
-    rng, asked = task.rng(record, draw), task.asked(record)
-    clip, frame = source.example(record, rng)
-    seed, ef = int(rng.integers(2**62)), torch.tensor([asked])
-    made = subject.animate(torch.from_numpy(frame)[None], ef, [seed])[0].numpy()
+    draw, clip, frame, seed = example
+    still, asked = torch.from_numpy(frame)[None], task.asked(record)
+    made = subject.animate(still, torch.tensor([asked]), [seed])[0].numpy()
     if keep is not None:
         keep(record, draw, made, subject.fps)
     distance = "" if lpips is None else f"{lpips(made, clip).mean():.5f}"
