@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_datasets import dynamic, row
 
 from echoflow.cli import main
-from echoflow.data.manifest import Manifest
+from echoflow.data.manifest import Manifest, video_path
+from echoflow.data.video import write_video
 from echoflow.metrics.comparison import read_reports
 from echoflow.networks.zoo import WEIGHTS
 from echoflow.reproduce.downstream import FILTERED, REAL, REBUILT, UNFILTERED
+from echoflow.reproduce.sweeps import named
+from echoflow.types import Clip, Record, Split, View
 
 TINY = ["engine.steps=1", "engine.batch=2", "engine.warmup=0", "engine.precision=fp32"]
 TINY += ["ef.frames=8"]
@@ -108,6 +112,25 @@ def test_losses(hearts: Path, bundle: Path, tmp_path: Path, capsys, monkeypatch)
     assert report.n == 2
     assert {"mse_low", "psnr", "ssim_high"} <= report.metrics.keys()
     assert any("without LPIPS: the network vgg16 is not on" in note for note in report.notes)
+
+
+def test_an_inception_score_stands_beside_distances(bundle: Path, tmp_path: Path) -> None:
+    """Here of the network that only tests the program; of Inception it has the papers' name."""
+    (tmp_path / "films" / "Videos").mkdir(parents=True)
+    records = []
+    for i in range(7):
+        video = np.random.default_rng(i).integers(0, 255, (16, 112, 112), np.uint8)
+        clip = Clip(f"V{i}", video, 16.0, View.A4C, "t", Split.TEST, ef=50.0)
+        write_video(tmp_path / "films" / video_path(clip.uid), video, 16)
+        records.append(Record.of(clip, video_path(clip.uid)))
+    Manifest(tmp_path / "films", tuple(records)).write()
+    asked = words("1", tmp_path / "films", bundle, tmp_path / "t", "--extractor", "random")
+    assert main(asked) == 0
+    (report,) = read_reports(tmp_path / "t" / "table.json")
+    assert report.metrics["random is"] >= report.metrics["random is_low"] >= 1
+    assert report.settings["random, is: splits"] == 10
+    assert [named("inception", metric) for metric in ("is", "is_low")] == ["is", "is_low"]
+    assert named("inception-fidelity", "is") == "is"
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 
+import pytest
+
 from echoflow.metrics.report import Report
 from echoflow.reproduce.printed import Printed
 from echoflow.reproduce.sheet import Sheet
@@ -41,6 +43,33 @@ def test_markdown() -> None:
     assert "first: n 40, fps 16." in page
     assert page.count("Note: Read this.") == 1
     assert "a difference is one between data sets" in page
+
+
+LIKE = {"extractor": "i3d", "frames": 16, "fps": 32.0, "size": [112, 112]}
+
+
+@pytest.mark.parametrize(
+    ("network", "n", "other", "told"),
+    [
+        ("i3d", 2048, {}, ""),
+        ("i3d", 48, {}, "48 videos for 2048"),
+        ("i3d", 4000, {"fps": 16.0, "frames": 8}, "frames 8 for 16, fps 16.0 for 32.0"),
+        ("inception", 2048, {}, "it is not by the network i3d"),
+    ],
+)
+def test_a_distance_stands_beside_the_papers_where_it_was_measured_alike(
+    network: str, n: int, other: dict[str, object], told: str
+) -> None:
+    settings = {f"{network}: {key}": value for key, value in {**LIKE, **other}.items()}
+    paper = Printed("6", "A. Body", "Table 6", "x", "nothing", {"1": {"all": {"fvd16": 28.0}}})
+    ours = {"1": Report("1", {"fvd16": 29.0}, n, settings)}
+    made = Sheet(paper, "all", "x", ours, ("fvd16",))
+    row = next(csv.DictReader(io.StringIO(made.to_csv())))
+    assert (row["paper"], row["ours"], row["difference"]) == ("28", "29", "" if told else "1")
+    page = made.to_markdown()
+    assert f"| 28 | 29 | {'-' if told else '+1'} |" in page
+    assert ("fvd16 has no difference from the paper" in page) == bool(told)
+    assert told in page
 
 
 def test_rows_that_are_numbers_are_in_order() -> None:

@@ -12,6 +12,7 @@ from echoflow.reproduce.job import Job
 from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.reproduce.sweeps import named
 from echoflow.types import InputError, Split
+from echoflow.variety import NETWORKS, classifier, variety
 
 METRICS = ("mse", "mae", "ssim", "psnr", "lpips", "fid", "fvd16", "is", "fd", "kid")
 ROW = "A-VAE of the weights"
@@ -40,6 +41,12 @@ def _row(job: Job) -> Report:
         metrics |= {named(name, metric): value for metric, value in apart.metrics.items()}
         settings |= {f"{name}: {key}": value for key, value in apart.settings.items()}
         notes += apart.notes
+        if name in NETWORKS:
+            classes = classifier(name, job.extractor_folder)
+            various = variety(made.root, classes, seed=job.seed)
+            metrics |= {named(name, metric): value for metric, value in various.metrics.items()}
+            settings |= {f"{name}, is: {key}": value for key, value in various.settings.items()}
+            notes += various.notes
     prints = {**found.fingerprints, "weights": job.fingerprint}
     return Report(ROW, metrics, found.n, settings, prints, tuple(dict.fromkeys(notes)))
 

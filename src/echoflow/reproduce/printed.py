@@ -11,7 +11,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from echoflow.metrics.report import Report, plain
 from echoflow.types import View, choose
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -21,6 +23,32 @@ ALL = "all"  # the data set of numbers that depend on none
 SETS: tuple[str, ...] = ("dynamic", "pediatric-a4c", "pediatric-psax", "lvh", "camus")
 BY_VIEW = {View.A4C: "dynamic", View.PSAX: "pediatric-psax", View.PLAX: "lvh"}
 """The data set of the papers that a dataset of one view is set beside, unless it is named."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a number of the papers was measured with: a network, what it was shown, how many."""
+
+    network: str
+    shown: Mapping[str, Any]
+    videos: int = 2048
+
+    def lacks(self, report: Report) -> str:
+        """How a report's number was measured otherwise; nothing where it was so."""
+        there = {key: report.settings.get(f"{self.network}: {key}") for key in self.shown}
+        if report.settings.get(f"{self.network}: extractor") != self.network:
+            return f"it is not by the network {self.network}"
+        other = [f"{k} {there[k]} for {v}" for k, v in self.shown.items() if plain(there[k]) != v]
+        few = [f"{report.n} videos for {self.videos}"] if report.n < self.videos else []
+        return ", ".join([*other, *few])
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "fid": Protocol("inception", {"size": [112, 112]}),
+    "is": Protocol("inception", {"size": [112, 112]}),
+    "fvd16": Protocol("i3d", {"frames": 16, "fps": 32.0, "size": [112, 112]}),
+}
+"""Numbers that say nothing beside those of another network, other clips or fewer of them."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from echoflow.metrics.report import Report, number, plain, span
-from echoflow.reproduce.printed import ALL, Printed
+from echoflow.reproduce.printed import ALL, PROTOCOLS, Printed
 
 COLUMNS = ("row", "metric", "paper", "ours", "low", "high", "difference", "n")
 
@@ -42,6 +42,20 @@ class Sheet:
         ours = None if report is None else report.metrics.get(metric)
         return self.table.value(row, self.column, metric), ours
 
+    def difference(self, row: str, metric: str) -> float | None:
+        """Ours less the paper's; None where a number is missing or was measured otherwise."""
+        paper, ours = self.cell(row, metric)
+        if paper is None or ours is None or self.otherwise(row, metric):
+            return None
+        return ours - paper
+
+    def otherwise(self, row: str, metric: str) -> str:
+        """How a number of ours was measured otherwise than the paper's beside it, if it was."""
+        report = self.reports.get(row)
+        if report is None or metric not in PROTOCOLS or None in self.cell(row, metric):
+            return ""
+        return PROTOCOLS[metric].lacks(report)
+
     def shown(self) -> tuple[str, ...]:
         """The metrics of which there is any number."""
         return tuple(
@@ -66,7 +80,7 @@ class Sheet:
                 paper, ours = self.cell(row, metric)
                 report = self.reports.get(row)
                 low, high = (report and report.interval(metric)) or (None, None)
-                gap = None if paper is None or ours is None else ours - paper
+                gap = self.difference(row, metric)
                 n = None if report is None else report.n
                 table.writerow([row, metric, *map(_plain, (paper, ours, low, high, gap, n))])
         return text.getvalue()
@@ -88,9 +102,10 @@ class Sheet:
     def _line(self, row: str, metrics: Sequence[str]) -> list[str]:
         cells = [row]
         for metric in metrics:
-            paper, ours = self.cell(row, metric)
-            gap = "-" if paper is None or ours is None else f"{ours - paper:+.4g}"
-            told = {"paper": "-" if paper is None else number(paper), "difference": gap}
+            paper, _ = self.cell(row, metric)
+            gap = self.difference(row, metric)
+            told = {"paper": "-" if paper is None else number(paper)}
+            told["difference"] = "-" if gap is None else f"{gap:+.4g}"
             told["ours"] = self._ours(row, metric)
             cells += [told[kind] for kind in self._kinds(metric)]
         return cells
@@ -120,8 +135,15 @@ class Sheet:
             own = {"n": report.n, **report.settings, **_prints(report)}
             rest = ", ".join(f"{k} {v}" for k, v in own.items() if k not in shared)
             lines += [f"{row}: {rest}."] if rest else []
-        notes = dict.fromkeys(note for report in reports for note in report.notes)
+        notes = dict.fromkeys([*self._apart(), *(note for r in reports for note in r.notes)])
         return "\n\n".join([*lines, *(f"Note: {note}" for note in notes)])
+
+    def _apart(self) -> Iterator[str]:
+        """Why a metric has no differences."""
+        for metric in self.shown():
+            for row in self.rows:
+                if why := self.otherwise(row, metric):
+                    yield f"{metric} has no difference from the paper where {why}."
 
     def to_png(self) -> bytes:
         """A panel for every metric, a line for every row: the paper's number and ours."""

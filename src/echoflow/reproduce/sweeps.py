@@ -124,9 +124,11 @@ def _row(job: Job, row: str, plan: SamplingPlan, eyes: _Eyes) -> Report:
 
 
 def named(network: str, metric: str) -> str:
-    """`fd` by the name that the papers give it; all others say whose they are, but the first's."""
+    """`fd` and `is` by the names of the papers; all others say whose they are, but the first's."""
     start, _, rest = metric.partition("_")
     whose = PAPER_NAMES.get(network, network)
+    if start == "is" and whose == "fid":
+        return metric
     if start == "fd":
         return f"{whose}_{rest}" if rest else whose
     return metric if network == "ef" else f"{network} {metric}"
