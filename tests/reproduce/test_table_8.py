@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_datasets import dynamic, row
 from tiny_engine import disc_mask, engine, untrained_space
 
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
-from echoflow.reproduce.downstream import Unfiltered
+from echoflow.latents import LatentSpace
+from echoflow.networks import zoo
+from echoflow.reproduce.downstream import Unfiltered, rebuilt_row
 from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.synthesis import DatasetPlan, synthesise
 
@@ -41,6 +45,16 @@ def test_reconstructions_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert made.records[2].ef == source.records[2].ef
     assert read_gray(made.video(made.records[2]))[0].shape == (5, 112, 112)
     assert rebuilt(source, source.records, space, out).records == open_source(out).records
+
+
+@pytest.mark.parametrize("name", ["A-VAE-4f4", "A-VAE-16f8", "A-VAE-nano"])
+def test_the_row_of_reconstructions_names_the_a_vae(name: str) -> None:
+    """The paper's is beside ours only where it is the same."""
+    with torch.device("meta"):
+        avae: Any = zoo.build(name)
+    space = LatentSpace(avae, untrained_space().stats)
+    assert rebuilt_row(space) == f"Reconstructed, {name}"
+    assert rebuilt_row(untrained_space()) == "Reconstructed, A-VAE of the weights"
 
 
 def test_an_unfiltered_dataset_says_so(tmp_path: Path) -> None:

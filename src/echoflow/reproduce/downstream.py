@@ -17,7 +17,10 @@ from torch import Tensor
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.sources import open_source
 from echoflow.distances import fingerprint_of
+from echoflow.latents import LatentSpace
 from echoflow.metrics.report import Report
+from echoflow.networks.avae import AVAEConfig
+from echoflow.networks.rows import ROWS
 from echoflow.pipeline import unmeasured
 from echoflow.privacy import Privacy, Verdict
 from echoflow.reproduce.job import Job
@@ -29,7 +32,7 @@ from echoflow.synthesis.plan import SPLITS
 from echoflow.types import InputError, Split, View
 
 METRICS = (*SCORES, *(f"gap_{name}" for name in SCORES))
-REAL, REBUILT = "Real", "Reconstructed, A-VAE-4f4"
+REAL = "Real"
 UNFILTERED, FILTERED = "EchoFlow, unfiltered", "EchoFlow, filtered"
 CAVEATS = (
     "synthetic videos are not independent of real ones: their EF labels come from a regressor that "
@@ -68,11 +71,19 @@ def downstream(job: Job) -> dict[str, Report]:
         raise InputError(f"{job.weights} have no EF regressor to label synthetic videos with.")
     sets: dict[str, Callable[[Job], Manifest]] = {
         REAL: lambda job: job.real,
-        REBUILT: _rebuilt,
+        rebuilt_row(job.engine.space): _rebuilt,
         UNFILTERED: partial(_synthetic, filtered=False),
         FILTERED: partial(_synthetic, filtered=True),
     }
     return {row: job.kept(row, partial(_row, job, row, make)) for row, make in sets.items()}
+
+
+def rebuilt_row(space: LatentSpace) -> str:
+    """The row of reconstructions, by the A-VAE of the weights."""
+    fields = space.avae.config
+    own = fields["latent_channels"], tuple(fields["block_out_channels"])
+    known = {(c.channels, c.widths): n for n, c in ROWS.items() if isinstance(c, AVAEConfig)}
+    return f"Reconstructed, {known.get(own, 'A-VAE of the weights')}"
 
 
 def _row(job: Job, row: str, make: Callable[[Job], Manifest]) -> Report:
