@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +137,34 @@ def test_a_signal_ends_the_step_saves_and_the_run_resumes_to_the_same_bits(
         signal.signal(number, former)
     assert [p.name for p in checkpoints(tmp_path / "cut")] == ["checkpoint-0000001"]
     fit(flow_task(), Noise(shape), recipe("lvfm"), tmp_path / "cut", resume=True)
+    same_weights(tmp_path / "whole" / "net", tmp_path / "cut" / "net")
+
+
+@pytest.mark.parametrize("place", ["loss", "validate", "finish"])
+def test_a_signal_from_the_last_step_on_lets_the_run_finish_first(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, the signal neither."""
+    fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "whole")
+    task, calls = flow_task(), 0
+
+    def then(do: Callable[..., Any], at: int) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                signal.raise_signal(signal.SIGTERM)
+            return do(*given)
+
+        return done
+
+    if place == "finish":
+        monkeypatch.setattr(zoo, "save", then(zoo.save, 1))
+    else:
+        at = {"loss": 6, "validate": 2}[place]
+        monkeypatch.setattr(task, place, then(getattr(task, place), at))
+    with pytest.raises(Terminated):
+        fit(task, Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path / "cut")
     same_weights(tmp_path / "whole" / "net", tmp_path / "cut" / "net")
 
 

@@ -62,10 +62,11 @@ def fit(
 ) -> Path:
     """Train `task` as the recipe's engine says; returns the run folder, described in `folder`.
 
-    Ctrl-C and SIGTERM end the step and save a checkpoint before the process leaves. Every random
-    number follows from (seed, step, row of the global batch): an interrupted run that is resumed
-    ends with the bits of an uninterrupted one, and the number of processes does not matter.
-    `fingerprint` is that of the data; a resumed run must have the same.
+    Ctrl-C and SIGTERM end the step and save a checkpoint before the process leaves; from the last
+    step on they let the run finish first. Every random number follows from (seed, step, row of the
+    global batch): an interrupted run that is resumed ends with the bits of an uninterrupted one,
+    and the number of processes does not matter. `fingerprint` is that of the data; a
+    resumed run must have the same.
     """
     run, engine = Path(run), recipe.engine
     accelerator = _accelerator(engine, run)
@@ -100,13 +101,15 @@ def fit(
                     powers.keep(run, name, step, player.powers)
             if main and (step % engine.checkpoint_every == 0 or last or stop):
                 _save(run, step, players)
-            if stop:
+            if stop and not last:
                 raise leaving(stop)
         if main:
             _finish(run, players)
         for tracker in accelerator.trackers:
             tracker.finish()
         accelerator.wait_for_everyone()
+        if stop := _agreed(asked(), accelerator):
+            raise leaving(stop)
     return run
 
 
