@@ -12,7 +12,7 @@ from test_fit import Noise, avae_task, recipe, same_weights
 from torch import Tensor, nn
 
 from echoflow.condition import Condition
-from echoflow.networks.avae import AVAEConfig, build_avae
+from echoflow.networks.avae import AVAEConfig, PatchDiscriminator, build_avae
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.draws import Draws
 from echoflow.training.equivariance import SMALLEST, moved, plan
@@ -45,6 +45,23 @@ def test_the_critic_learns_alone_first() -> None:
 
 
 # ---- equivariance -------------------------------------------------------------------------------
+
+
+def test_no_layer_of_the_critic_stretches_what_it_sees() -> None:
+    """However large the weights get: every layer is divided by its largest singular value."""
+    torch.manual_seed(0)
+    critic = PatchDiscriminator(1, 8).train()
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.mul_(50)
+        for _ in range(100):  # one step of the power iteration each
+            verdict = critic(torch.randn(2, 1, 32, 32))
+    assert verdict.shape == (2, 1, 2, 2)
+    convs = [layer for layer in critic.layers if isinstance(layer, nn.Conv2d)]
+    assert len(convs) == 5
+    for conv in convs:
+        largest = torch.linalg.matrix_norm(conv.weight.flatten(1), 2)
+        assert largest.item() == pytest.approx(1.0, abs=0.02)
 
 
 def test_images_and_latents_move_alike() -> None:

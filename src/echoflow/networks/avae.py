@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from echoflow.types import InputError, choose
 
@@ -69,22 +71,19 @@ def from_fields(kind: Any, fields: Mapping[str, Any], place: str) -> nn.Module:
 class PatchDiscriminator(nn.Module):
     """Real or generated, for every patch: (b, c, h, w) -> logits (b, 1, h', w').
 
-    Strided 4x4 convolutions as in pix2pix (Isola et al. 2017, section 3.2.2); group norm instead of
-    batch norm, so that one sample's verdict does not depend on the others.
+    Strided 4x4 convolutions as in pix2pix (Isola et al. 2017, section 3.2.2), spectrally normalised
+    (Miyato et al. 2018). With norms of activations in their place critics of phantoms fell to
+    chance (docs/decisions.md).
     """
 
     def __init__(self, pixels: int = 3, width: int = 64, levels: int = 3) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(pixels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for level in range(1, levels + 1):
-            into, out = width * min(2 ** (level - 1), 8), width * min(2**level, 8)
+        widths = [pixels, *(width * min(2**level, 8) for level in range(levels + 1))]
+        layers: list[nn.Module] = []
+        for level, (into, out) in enumerate(pairwise(widths)):
             stride = 2 if level < levels else 1
-            layers += [
-                nn.Conv2d(into, out, 4, stride, 1, bias=False),
-                nn.GroupNorm(8, out),
-                nn.LeakyReLU(0.2),
-            ]
-        layers.append(nn.Conv2d(width * min(2**levels, 8), 1, 4, 1, 1))
+            layers += [spectral_norm(nn.Conv2d(into, out, 4, stride, 1)), nn.LeakyReLU(0.2)]
+        layers.append(spectral_norm(nn.Conv2d(widths[-1], 1, 4, 1, 1)))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
