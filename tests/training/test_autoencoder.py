@@ -28,6 +28,13 @@ def task(**options: Any) -> AutoencoderTask:
     return AutoencoderTask(avae, AutoencoderOptions(adversary_width=8, **options), frames)
 
 
+class Faint(nn.Module):
+    """A critic whose verdict hardly depends on what it sees."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1e-6 * x
+
+
 def batch(one: AutoencoderTask, rows: slice = slice(None)) -> Batch:
     x = one.held_out[rows]
     return Batch(x, Condition(), tuple(map(str, range(len(x)))))
@@ -42,9 +49,6 @@ def test_the_critic_learns_alone_first() -> None:
     assert learns == [2, 3, 4, 5, 6, 7]
     assert listens == [5, 6, 7]
     assert made.rates == {"critic": 0.25}
-
-
-# ---- equivariance -------------------------------------------------------------------------------
 
 
 def test_no_layer_of_the_critic_stretches_what_it_sees() -> None:
@@ -62,6 +66,17 @@ def test_no_layer_of_the_critic_stretches_what_it_sees() -> None:
     for conv in convs:
         largest = torch.linalg.matrix_norm(conv.weight.flatten(1), 2)
         assert largest.item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_critic_with_next_to_no_gradient_is_not_made_loud() -> None:
+    for most in (0.5, 2.0):
+        made = task(adversary=0.1, adversary_from=0, adversary_most=most)
+        made.nets["critic"] = Faint()
+        logs = made.loss("avae", batch(made), 0, Draws(0, 0, range(8), 8)).logs
+        assert logs["weight"] == pytest.approx(0.1 * most)
+
+
+# ---- equivariance -------------------------------------------------------------------------------
 
 
 def test_images_and_latents_move_alike() -> None:

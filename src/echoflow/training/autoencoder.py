@@ -106,12 +106,14 @@ class AutoencoderTask:
     def _balance(self, like: Tensor, fool: Tensor) -> Tensor:
         """Adaptive weight: gradients of both terms are equally large at the last layer.
 
-        Esser et al. 2021 (VQGAN), eq. 7, as in the released ancestor's training code.
+        Esser et al. 2021 (VQGAN), eq. 7, as in the released ancestor's training code; at most
+        `adversary_most`, since a critic at chance has next to no gradient, and would be heard all
+        the same.
         """
         (a,) = torch.autograd.grad(like, self._last, retain_graph=True)
         (b,) = torch.autograd.grad(fool, self._last, retain_graph=True)
         a, b = mean_of_all(a), mean_of_all(b)
-        return (a.norm() / (b.norm() + 1e-4)).clamp(0.0, 1e4).detach()
+        return (a.norm() / (b.norm() + 1e-4)).clamp(0.0, self.options.adversary_most).detach()
 
     @torch.no_grad()
     def validate(self, averaged: Mapping[str, nn.Module]) -> Logs:

@@ -39,6 +39,7 @@ AVAE = (
             "avae.adversary_width": 64,
             "avae.adversary_lead": 0,
             "avae.adversary_rate": 1.0,
+            "avae.adversary_most": 1e4,
         },
     ),
     Says(

@@ -77,9 +77,10 @@ class Engine(BaseModel):
 
 class AutoencoderOptions(BaseModel):
     """EchoFlow eq. 1-7. The adversary learns from step `adversary_from` on, alone for the first
-    `adversary_lead` steps, at `adversary_rate` times the learning rate. `lpips` weighs the
-    perceptual loss, and `eq` that turned and shrunk latents of `eq_share` of the batch decode to
-    turned and shrunk images (EQ-VAE)."""
+    `adversary_lead` steps, at `adversary_rate` times the learning rate; its weight is `adversary`
+    times what makes its gradients as large as those of the reconstruction, or `adversary_most` if
+    that is more. `lpips` weighs the perceptual loss, and `eq` that turned and shrunk latents of
+    `eq_share` of the batch decode to turned and shrunk images (EQ-VAE)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,6 +96,7 @@ class AutoencoderOptions(BaseModel):
     adversary_from: int = Field(default=1_000, ge=0)
     adversary_lead: int = Field(default=0, ge=0)
     adversary_rate: float = Field(default=1.0, gt=0)
+    adversary_most: float = Field(default=1e4, gt=0)
     adversary_width: int = Field(default=64, ge=8)
 
 
