@@ -1,4 +1,5 @@
-"""A published cascade of two as it lies on disk: `config.yaml` and `merged.pt`, small."""
+"""Small cascades as they lie on disk: a published one of two stages, `config.yaml` and `merged.pt`,
+and the finished run of a single stage."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ import yaml
 
 from echoflow.interop.keymap import to_theirs
 from echoflow.interop.unet3d import RULES
+from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig
+from echoflow.training.table import named
 
 # What such a config says is written out here by hand.
 STAGE = {
@@ -72,3 +75,12 @@ def cascade(folder: Path, tree: Mapping[str, Any] = TREE, forms: Any = FORMS) ->
     (folder / "config.yaml").write_text(yaml.safe_dump(dict(tree)))
     torch.save(content, folder / "merged.pt")
     return nets
+
+
+def one_stage(root: Path) -> Path:
+    """The finished run of the cascade `mine`, 8 frames of 16 pixels; other weights every time."""
+    zoo.save(UNet3D(replace(FORM, channels=1, size=16, frames=8)), root / "mine-1" / "net")
+    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
+    recipe = named("phantom-2SCM-1").changed(settings)
+    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
+    return root

@@ -6,22 +6,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cascade_folder import FORMS
+from cascade_folder import one_stage
 from small_datasets import brightening
 
 from echoflow.cascade_weights import fingerprint_of, load
 from echoflow.data.sources import open_source
 from echoflow.draws import Task
-from echoflow.networks import zoo
-from echoflow.networks.unet3d import UNet3D
-from echoflow.training.table import named
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -36,15 +32,6 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
-
-
-def one_stage(root: Path) -> Path:
-    """A finished run of a cascade of one stage, 8 frames of 16 pixels; new weights each time."""
-    zoo.save(UNet3D(replace(FORMS[0], channels=1, size=16, frames=8)), root / "mine-1" / "net")
-    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
-    recipe = named("phantom-2SCM-1").changed(settings)
-    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
-    return root
 
 
 def bright(video: np.ndarray, fps: float) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cascade_folder import FORMS
+from cascade_folder import one_stage
 from small_datasets import brightening
 
 from echoflow.cli import main
@@ -17,7 +16,6 @@ from echoflow.judges import Regressor, sha256_of
 from echoflow.metrics.comparison import read_reports
 from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
-from echoflow.networks.unet3d import UNet3D
 from echoflow.pipeline import load
 from echoflow.training.table import named
 
@@ -30,12 +28,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the finished runs of a cascade of one stage and of an EF network."""
-    root = tmp_path_factory.mktemp("runs")
-    net = UNet3D(replace(FORMS[0], channels=1, size=16, frames=8))
-    zoo.save(net, root / "mine-1" / "net")
-    settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=8", "cascade.steps=1"]
-    recipe = named("phantom-2SCM-1").changed(settings)
-    (root / "mine-1" / "recipe.yaml").write_text(recipe.to_yaml())
+    root = one_stage(tmp_path_factory.mktemp("runs"))
     zoo.save(zoo.build(EFRegressorConfig((8, 8, 8), 28, 8)), root / "ef" / "net")
     (root / "ef" / "recipe.yaml").write_text(named("nano-ef").to_yaml())
     return root

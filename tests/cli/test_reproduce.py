@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cascade_folder import one_stage
 from small_datasets import dynamic, row
 
 from echoflow.cli import main
@@ -184,9 +185,26 @@ def test_rare_efs_are_filled_up(hearts: Path, bundle: Path, tmp_path: Path, caps
     assert "67 of 79 videos short" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_rare_efs_are_filled_up_by_a_cascade(hearts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t"
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    asked = ["--sizes", "1", "--trainings", "1", "--model", "mine", *settings]
+    asked = words("echodiffusion-4", hearts, one_stage(tmp_path / "runs"), out, *asked)
+    assert main(asked) == 0
+    balanced, _ = read_reports(out / "table.json")
+    assert balanced.metrics["videos"] == 79
+    made = Manifest.read(out / "filling-1")
+    ours = {record.uid for record in Manifest.read(hearts).of(Split.TRAIN)}
+    assert {cells["BaseName"] for cells in made.extras.values()} <= ours
+    assert {(r.frames, r.width, r.source) for r in made.records} == {(8, 16, "synthetic")}
+    assert main([*asked, "--model", "other"]) == 2
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
+        (["reproduce", "8", "--on", "ON", "--model", "2SCM"], "can make the table echodiffusion-4"),
         (["reproduce", "9"], "unknown table '9'; choose one of 1, 2, 3"),
         (["reproduce", "8"], "name its folder with --on"),
         (["reproduce", "4", "--on", "ON", "--steps", "five"], "--steps takes numbers"),

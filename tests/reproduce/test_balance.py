@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from cascade_folder import one_stage
+from small_datasets import brightening
+
+from echoflow.cascade_weights import load
+from echoflow.data.sources import open_source
 from echoflow.reproduce.balance import BINS, split_up
+from echoflow.reproduce.filled import filled
 from echoflow.types import Record, Split, View
 
 
@@ -26,3 +35,27 @@ def test_full_bins_are_cut_and_empty_ones_asked_for() -> None:
 
 def test_the_published_totals_are_met() -> None:
     assert [size * len(BINS) for size in (10, 20, 50)] == [790, 1580, 3950]
+
+
+def test_a_cascade_fills_up_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real = open_source(brightening(tmp_path / "real"))
+    given = (load(one_stage(tmp_path / "runs"), "mine"), real, real.of(Split.TRAIN), [20.5, 81.0])
+
+    def stopping(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        filled(*given, tmp_path / "out", 0, tell=stopping)
+    (first,) = (tmp_path / ".out.part" / "Videos").iterdir()
+    there = first.stat().st_mtime_ns
+    made = filled(*given, tmp_path / "out", 0)
+    assert (tmp_path / "out" / "Videos" / first.name).stat().st_mtime_ns == there
+    assert [cells["EF_requested"] for cells in made.extras.values()] == ["20.5", "81"]
+    assert {cells["BaseName"] for cells in made.extras.values()} <= {"0X0", "0X1"}
+    again = filled(*given, tmp_path / "out", 0)
+    assert again.extras == made.extras
+    assert [r.ef for r in again.records] == [None, None]
+    whole = filled(*given, tmp_path / "other", 0)
+    for record in whole.records:
+        assert whole.video(record).read_bytes() == again.video(record).read_bytes()

@@ -27,6 +27,10 @@ def reproduce(
     weights: Annotated[
         str, typer.Option(help="nano, the folder of a bundle or release, or a hub id owner/name.")
     ] = "nano",
+    model: Annotated[
+        str | None,
+        typer.Option(help="The weights hold this cascade, such as 4SCM; for echodiffusion-4."),
+    ] = None,
     view: Annotated[str | None, typer.Option(help="A4C, PSAX or PLAX; all if not given.")] = None,
     column: Annotated[
         str | None,
@@ -87,6 +91,7 @@ def reproduce(
                 on=on,
                 out=target,
                 weights=weights,
+                model=model,
                 view=None if view is None else View.parse(view),
                 column=column,
                 n=n,

@@ -3,7 +3,9 @@
 EFs from 10 to 90 % fall into bins of one point. A balanced training set has the same number of
 videos in every bin: real ones as far as there are, synthetic ones of that EF for the rest. Beside
 it stand as many real videos drawn at random. Labels of synthetic videos are the EFs asked for, and
-the test set has at most ten videos of a bin, both as in the paper; where it draws from a full bin
+the test set has at most ten videos of a bin, both as in the paper. Synthetic videos are those of
+latent weights, hearts included, or with a model those of a cascade, from frames of training videos
+as in the paper; where it draws from a full bin
 with replacement, we draw without.
 """
 
@@ -23,6 +25,7 @@ from echoflow.distances import fingerprint_of
 from echoflow.evaluation import ASKED
 from echoflow.metrics.report import Report
 from echoflow.reproduce.downstream import training_settings
+from echoflow.reproduce.filled import filled
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.trainings import METRICS as SCORES
 from echoflow.reproduce.trainings import predictions, recipe_of, scored
@@ -46,6 +49,8 @@ def balance(job: Job) -> dict[str, Report]:
             "this study tests on VAL and TEST together, so its trainings must not choose their "
             "weights on VAL; add the setting engine.keep=last."
         )
+    if job.model is not None:
+        _ = job.cascade  # what cannot be opened is refused at once, too
     _test(job)
     found: dict[str, Report] = {}
     for size in job.sizes or SIZES:
@@ -72,6 +77,7 @@ def _row(job: Job, row: str, size: int, balanced: bool) -> Report:
     metrics = scored(true, found, job.seed)
     metrics |= {"videos": float(videos), "synthetic_percent": 100 * len(missing) / videos}
     settings = {**training_settings(job, test), "split": "VAL and TEST", "per_bin": size}
+    settings |= {} if job.model is None else {"model": job.model}
     prints = {"dataset": fingerprint_of(open_source(folders[0])), "weights": job.fingerprint}
     short = size * len(BINS) - videos
     notes = (f"{row}: {short} of {short + videos} videos short, as there are no more real ones.",)
@@ -134,7 +140,11 @@ def _filled(job: Job, size: int, missing: Sequence[float]) -> list[Part]:
     if not missing:
         return []
     folder = job.out / f"filling-{size}"
-    if (folder / FILE_LIST).is_file():
+    if job.model is not None:
+        frame, tell = "first" if job.gated else "video", partial(job.tell, folder.name)
+        given = (job.cascade, job.source, job.of(Split.TRAIN), missing, folder, job.seed)
+        made = filled(*given, frame, tell)
+    elif (folder / FILE_LIST).is_file():
         made = open_source(folder)
     else:
         efs = tuple(missing) if len(missing) > 2 else tuple(missing) * 3

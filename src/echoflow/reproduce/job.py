@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from echoflow import cascade_weights
+from echoflow.cascade import Cascade
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.sources import open_source
 from echoflow.data.subset import gathered
@@ -38,12 +40,14 @@ class Job:
     `n` videos are made for each row; left out, what the table's protocol says. `seeds` trainings
     are run of every row, of `recipe` changed by `settings`. `steps` and `scales` are those of the
     sweeps, the paper's if empty. `gated`: clips start at end-diastole, and that frame is the
-    anatomy. `extractors` name the networks of distances.
+    anatomy. `extractors` name the networks of distances. `model` names the cascade of EchoDiffusion
+    that `weights` hold, where they do.
     """
 
     on: Path
     out: Path
     weights: str = "nano"
+    model: str | None = None
     view: View | None = None
     column: str | None = None
     n: int | None = None
@@ -72,6 +76,13 @@ class Job:
     def engine(self) -> Pipeline:
         """The weights, opened."""
         return load(self.weights, self.device, inference=self.inference)
+
+    @cached_property
+    def cascade(self) -> Cascade:
+        """The cascade of the weights, opened."""
+        return cascade_weights.load(
+            self.weights, self.model, None, self.device, inference=self.inference
+        )
 
     @cached_property
     def source(self) -> Manifest:
@@ -156,6 +167,7 @@ class Job:
 
     def _told(self, table: str) -> dict[str, Any]:
         names = (
+            *([] if self.model is None else ["model"]),
             "n",
             "seed",
             "seeds",
@@ -174,6 +186,8 @@ class Job:
     @cached_property
     def fingerprint(self) -> str:
         """Of the weights."""
+        if self.model is not None:
+            return cascade_weights.fingerprint_of(self.weights, self.model)
         return fingerprint(weights_folder(self.weights))
 
     def kept(self, row: str, make: Callable[[], Report]) -> Report:

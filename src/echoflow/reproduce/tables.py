@@ -18,12 +18,14 @@ from echoflow.types import InputError, choose
 
 @dataclass(frozen=True)
 class Table:
-    """One line on what is done, the columns, and who does it; only counting takes no job."""
+    """One line on what is done, the columns, and who does it; only counting takes no job, and only
+    what is said to take cascades takes weights of EchoDiffusion."""
 
     about: str
     metrics: Sequence[str]
     make: Callable[[Job | None], Mapping[str, Report]]
     needs_data: bool = True
+    takes_cascades: bool = False
 
 
 def _on_data(make: Callable[[Job], Mapping[str, Report]]) -> Callable[[Job | None], Any]:
@@ -69,6 +71,7 @@ TABLES: Mapping[str, Table] = {
         "EF regression: rare EFs filled up with synthetic videos",
         balance.METRICS,
         _on_data(balance.balance),
+        takes_cascades=True,
     ),
 }
 
@@ -76,9 +79,13 @@ TABLES: Mapping[str, Table] = {
 def reproduce(key: str, job: Job | None, out: Path) -> Sheet:
     """Table `key` with ours beside it; writes table.md, .csv, .json and .png to the folder `out`.
 
-    `InputError`: no such table, or one that needs a dataset got no job.
+    `InputError`: no such table, one that needs a dataset got no job, or a cascade was named for one
+    that takes none.
     """
     table = TABLES[choose(key, TABLES, "table")]
+    if job is not None and job.model is not None and not table.takes_cascades:
+        able = ", ".join(name for name, one in TABLES.items() if one.takes_cascades)
+        raise InputError(f"a cascade (--model {job.model}) can make the table {able}, not {key}.")
     quoted = printed(key)
     column, on = ALL, "no data"
     if table.needs_data and job is not None:
