@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,15 @@ def test_what_is_not_there(release: Path, runs: Path, tmp_path: Path) -> None:
             load(weights, name)
     with pytest.raises(InputError, match="settings of a cascade 'papers'"):
         load(release, "2SCM", "papers")  # type: ignore[arg-type]
+
+
+def test_a_stage_alone_as_it_is_documented(release: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "echodiffusion.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code.replace('"FOLDER"', repr(str(release))), names)
+    assert names["large"].shape == (1, 3, 8, 16, 16)
+    assert float(names["large"].std()) > 0
 
 
 def test_runs_that_do_not_fit(runs: Path, tmp_path: Path) -> None:
