@@ -31,7 +31,8 @@ from tqdm import tqdm
 from where import where
 
 from echoflow.cascade import Cascade
-from echoflow.cascade_weights import fingerprint_of, holds_one, load
+from echoflow.cascade_files import fingerprint_of, holds_one
+from echoflow.cascade_weights import load
 from echoflow.data.manifest import Manifest
 from echoflow.data.phantom.layout import write_dynamic
 from echoflow.data.phantom.population import Population

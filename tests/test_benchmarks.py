@@ -15,7 +15,8 @@ import pytest
 from cascade_folder import one_stage
 from small_datasets import brightening
 
-from echoflow.cascade_weights import fingerprint_of, load
+from echoflow.cascade_files import fingerprint_of
+from echoflow.cascade_weights import load
 from echoflow.data.sources import open_source
 from echoflow.draws import Task
 

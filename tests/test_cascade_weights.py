@@ -13,7 +13,8 @@ import pytest
 import torch
 from cascade_folder import FORMS, TREE, cascade
 
-from echoflow.cascade_weights import fingerprint_of, load
+from echoflow.cascade_files import fingerprint_of
+from echoflow.cascade_weights import load
 from echoflow.cli import main
 from echoflow.cli.cascade import is_cascade
 from echoflow.data.video import read_gray, write_video

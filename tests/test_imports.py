@@ -15,7 +15,7 @@ LAYERS = (  # top to bottom
     {"synthesis", "evaluation", "truth", "distances", "looks"}
     | {"pairs", "variety", "latent_entropy", "beats", "freeecho", "reader_study"}
     | {"draws", "drawn", "rulers"},
-    {"pipeline", "cascade", "cascade_weights", "beating"},
+    {"pipeline", "cascade", "cascade_files", "cascade_weights", "beating"},
     {"privacy", "judges", "encoders", "interop", "training"},
     {"networks", "latents", "data"},
     {"process", "fields", "sampling", "lowres", "condition", "calibration", "metrics"},

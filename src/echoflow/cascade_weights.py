@@ -1,9 +1,4 @@
-"""Cascades on disk: published ones, and stages trained here.
-
-FOLDER/config.yaml, merged.pt       one published cascade
-FOLDER/2SCM_v6/...                  a release of several; the name says which: 2SCM
-FOLDER/NAME-1/, FOLDER/NAME-2/ ...  the finished runs of its stages (recipe.yaml, net/)
-"""
+"""Cascades from disk: published ones, and stages trained here; `cascade_files` finds them."""
 
 from __future__ import annotations
 
@@ -16,13 +11,13 @@ from typing import Literal
 import torch
 
 from echoflow.cascade import BATCH, Cascade, Stage
-from echoflow.interop import echodiffusion, hub
+from echoflow.cascade_files import find
+from echoflow.interop import echodiffusion
 from echoflow.lowres import LOWRES, LowRes
-from echoflow.metrics.report import fingerprint
 from echoflow.networks import zoo
 from echoflow.networks.inference import for_inference
 from echoflow.networks.unet3d import UNet3D
-from echoflow.pipeline import NANO, Generator
+from echoflow.pipeline import Generator
 from echoflow.process import EDM
 from echoflow.sampling import Churn, SamplingPlan
 from echoflow.training import recipes
@@ -30,8 +25,6 @@ from echoflow.training.folder import RECIPE
 from echoflow.types import Inference, InputError, choose
 
 SettingsName = Literal["ours", "code", "paper"]
-RELEASED: Mapping[str, str] = {"1SCM": "1SCM_v2", "2SCM": "2SCM_v6", "4SCM": "4SCM_v2"}
-"""The folders of the release by the names of the paper."""
 SCALE, THRESHOLD = 5.0, 0.95  # of guidance and of dynamic thresholds, as released
 
 
@@ -73,46 +66,17 @@ def load(
     """
     if settings is not None:
         choose(settings, SETTINGS, "settings of a cascade")
-    if weights == NANO:
-        raise InputError(
-            f"the weights {NANO} hold no cascade{f' {name}' if name else ''}; give the folder of a "
-            "published one, or of runs of its stages."
-        )
-    root = _root(weights, name)
-    folder = _published(root, name)
-    if folder is not None:
-        return _computing(released(folder, settings or "ours"), device, inference)
-    runs = _runs(root, name)
+    place = find(weights, name)
+    if place.published is not None:
+        return _computing(released(place.published, settings or "ours"), device, inference)
     if settings is not None:
         raise InputError(
-            f"the settings {settings} are for published cascades; the runs in {root} are sampled "
-            "as their recipes say. Leave --settings out."
+            f"the settings {settings} are for published cascades; the runs in {weights} are "
+            "sampled as their recipes say. Leave --settings out."
         )
-    cascade = trained(runs)
-    _check_last(cascade, runs[-1])
+    cascade = trained(place.runs)
+    _check_last(cascade, place.runs[-1])
     return _computing(cascade, device, inference)
-
-
-def fingerprint_of(weights: str | Path, name: str | None = None) -> str:
-    """Of the files that `load` reads, whatever else lies beside them."""
-    root = _root(weights, name)
-    folder = _published(root, name)
-    if folder is not None:
-        files = [folder / echodiffusion.CONFIG, folder / echodiffusion.WEIGHTS]
-    else:
-        runs = _runs(root, name)
-        files = [path for run in runs for path in (run / RECIPE, run / "net" / zoo.WEIGHTS)]
-    missing = [path for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]} does not exist; the cascade is not finished.")
-    return " ".join(fingerprint(path) for path in files)
-
-
-def holds_one(root: Path) -> bool:
-    """Whether a folder holds a cascade, published or as runs, or several."""
-    there = [root, *(path.parent for path in root.glob(f"*/{echodiffusion.CONFIG}"))]
-    files = (echodiffusion.CONFIG, echodiffusion.WEIGHTS)
-    return bool(_named(root)) or any(all((p / f).is_file() for f in files) for p in there)
 
 
 def released(
@@ -182,63 +146,6 @@ def _computing(cascade: Cascade, device: torch.device | str, inference: Inferenc
         return replace(stage, generator=replace(stage.generator, net=net))
 
     return Cascade(tuple(moved(stage) for stage in cascade.stages))
-
-
-# ---- where it is --------------------------------------------------------------------------------
-
-
-def _root(weights: str | Path, name: str | None) -> Path:
-    """The local folder; of a hub id the part that holds the cascade."""
-    if Path(weights).expanduser().exists():
-        return hub.find(weights)
-    return hub.find(weights, None if name is None else RELEASED.get(name, name))
-
-
-def _published(root: Path, name: str | None) -> Path | None:
-    """The folder with a config of a cascade: this one, or the one of that name in it."""
-    if (root / echodiffusion.CONFIG).is_file():
-        _check_name(root, name)
-        return root
-    there = sorted(path.parent for path in root.glob(f"*/{echodiffusion.CONFIG}"))
-    of_name = [f for f in there if name in (None, f.name, f.name.partition("_")[0])]
-    if len(of_name) > 1:
-        found = ", ".join(folder.name for folder in of_name)
-        raise InputError(f"{root} holds several cascades: {found}; choose one by --model.")
-    if not of_name:
-        return None
-    _check_name(of_name[0], name)
-    return of_name[0]
-
-
-def _check_name(folder: Path, name: str | None) -> None:
-    """That a folder which is said to be 2SCM has two stages."""
-    found = len(echodiffusion.read_stages(folder / echodiffusion.CONFIG))
-    if name is not None and name in RELEASED and found != int(name[0]):
-        raise InputError(f"{folder} holds a cascade of {found} stages, not {name}.")
-
-
-def _runs(root: Path, name: str | None) -> list[Path]:
-    """The runs NAME-1, NAME-2, ... of a folder."""
-    names = _named(root)
-    if name is None and len(names) == 1:
-        name = names[0]
-    if name is None or name not in names:
-        asked = "a cascade" if name is None else f"the cascade {name}"
-        there = f"; it has {', '.join(names)}" if names else ""
-        raise InputError(
-            f"there is not {asked} in {root}{there}. Give a folder with config.yaml and merged.pt, "
-            "or with runs called NAME-1, NAME-2 and so on, and --model NAME."
-        )
-    runs = [root / f"{name}-1"]
-    while (later := root / f"{name}-{len(runs) + 1}").is_dir():
-        runs.append(later)
-    return runs
-
-
-def _named(root: Path) -> list[str]:
-    """Every NAME of a run NAME-1 that trained the first stage of a cascade."""
-    firsts = sorted(p.parent.name[:-2] for p in root.glob(f"*-1/{RECIPE}"))
-    return [one for one in firsts if recipes.read(root / f"{one}-1" / RECIPE).stage == "cascade"]
 
 
 def _check_last(cascade: Cascade, run: Path) -> None:

@@ -39,7 +39,7 @@ def is_cascade(weights: str, model: Sequence[str]) -> bool:
         if len(model) > 1:
             raise InputError(f"--model takes one cascade; got {', '.join(model)}.")
         return True
-    from echoflow.cascade_weights import holds_one
+    from echoflow.cascade_files import holds_one
     from echoflow.interop.bundle import CARD
 
     if model or weights == "nano" or (folder / CARD).is_file():

@@ -64,8 +64,8 @@ def draws(
     dataset that every other command takes. The same command goes on behind the videos that are
     finished.
     """
+    from echoflow.cascade_files import fingerprint_of as cascade_print
     from echoflow.cascade_weights import SETTINGS, SettingsName, load
-    from echoflow.cascade_weights import fingerprint_of as cascade_files
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
@@ -94,7 +94,7 @@ def draws(
     subject = Subject.of(cascade, plans)
     follows = {
         "dataset": fingerprint_of(manifest),
-        "weights": cascade_files(weights, model),
+        "weights": cascade_print(weights, model),
         "model": str(model),
         "settings": settings or "ours",
         "plans": str(plans),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from echoflow import cascade_weights
+from echoflow import cascade_files, cascade_weights
 from echoflow.cascade import Cascade
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.sources import open_source
@@ -187,7 +187,7 @@ class Job:
     def fingerprint(self) -> str:
         """Of the weights."""
         if self.model is not None:
-            return cascade_weights.fingerprint_of(self.weights, self.model)
+            return cascade_files.fingerprint_of(self.weights, self.model)
         return fingerprint(weights_folder(self.weights))
 
     def kept(self, row: str, make: Callable[[], Report]) -> Report:
