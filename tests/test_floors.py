@@ -22,9 +22,11 @@ from echoflow.floors import AVAE, REAL, as_markdown, floored, floors, halves, so
 from echoflow.judges import Regressor
 from echoflow.latents import Moments
 from echoflow.metrics.comparison import read_reports
+from echoflow.metrics.page import Page, Picture, Section
 from echoflow.metrics.report import Report, fingerprint
 from echoflow.networks.heads import EFRegressor, EFRegressorConfig
 from echoflow.pages.beside import pairs_of
+from echoflow.pages.numbers import write
 from echoflow.pipeline import weights_folder
 from echoflow.types import Clip, InputError, Record, Split, View
 
@@ -177,3 +179,17 @@ def test_the_command_writes_a_page(
     assert "different hearts" in (tmp_path / "r.md").read_text()
     names = [report.name for report in read_reports(tmp_path / "r.json")]
     assert names == ["dataset", "dataset, real against real"]
+
+
+def test_a_picture_of_a_page_replaces_the_former_one_as_a_whole(tmp_path: Path) -> None:
+    """Who has the former file open goes on reading that one."""
+    file = tmp_path / "r-files" / "a.png"
+    for data in (b"former", b"new"):
+        picture = Picture(data, file.name, "a", "a")
+        page = Page("t", "l", (), (Section("s", (), (picture,)),), "f")
+        opened = file.open("rb") if file.exists() else None
+        write(tmp_path / "r", page, [])
+    assert opened is not None
+    with opened:
+        assert opened.read() == b"former"
+    assert file.read_bytes() == b"new"

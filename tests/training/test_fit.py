@@ -22,7 +22,7 @@ from echoflow.networks.dit import FMvTConfig
 from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.checkpoint import checkpoints, newest
 from echoflow.training.draws import Draws
-from echoflow.training.fit import fit
+from echoflow.training.fit import fit, write_picture
 from echoflow.training.folder import clear, held, is_held
 from echoflow.training.generation import FlowTask
 from echoflow.training.optimisers import learning_rate
@@ -373,3 +373,13 @@ def test_a_run_stopped_before_its_first_checkpoint_may_have_begun_its_reports(
 ) -> None:
     (tmp_path / "tensorboard").mkdir()
     fit(flow_task(), Noise((2, 4, 8, 8)), recipe("lvfm"), tmp_path, resume=True)
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_former_one(tmp_path: Path) -> None:
+    path = tmp_path / "pictures" / "step-0000001.png"
+    write_picture(path, np.zeros((2, 2), np.uint8))
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="cannot write mode F"):
+        write_picture(path, np.zeros((2, 2), np.float32))
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -82,7 +82,8 @@ def write(out: Path, page: Page, reports: Sequence[Report]) -> tuple[Path, ...]:
     folder = out.with_name(f"{out.name}-files")
     folder.mkdir(parents=True, exist_ok=True)
     for picture in _pictures(page):
-        (folder / picture.file).write_bytes(picture.data)
+        with atomic_file(folder / picture.file) as work:
+            work.write_bytes(picture.data)
     told = json.dumps({"reports": [json.loads(one.to_json()) for one in reports]}, indent=2)
     texts = {".html": to_html(page), ".md": to_markdown(page, folder.name), ".json": told + "\n"}
     paths = tuple(out.with_name(out.name + suffix) for suffix in texts)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from echoflow.data.stream import BatchStream, Sent, Share, received
+from echoflow.files import atomic_file
 from echoflow.networks import zoo
 from echoflow.training import averages as powers
 from echoflow.training import best, checkpoint, folder
@@ -147,18 +148,19 @@ def _validated(
     averaged = {name: player.average.net for name, player in players.items()}
     due = engine.picture_every and (step % engine.picture_every == 0 or step == engine.steps)
     if due and (picture := task.picture(averaged)) is not None:
-        _write_picture(run / "pictures" / f"step-{step:07d}.png", picture)
+        write_picture(run / "pictures" / f"step-{step:07d}.png", picture)
     logs = task.validate(averaged)
     if engine.keep == "best":
         best.keep(run, step, logs, {n: net for n, net in averaged.items() if is_kept(net)})
     return logs
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """A PNG file of a grey or colour picture, complete or absent."""
     from PIL import Image
 
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(picture).save(path)
+    with atomic_file(path) as work:
+        Image.fromarray(picture).save(work)
 
 
 def _timed(shares: Iterator[Share], clock: Clock) -> Iterator[Share]:
