@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,10 +17,12 @@ from test_fit import same_weights
 
 from echoflow.data.phantom.layout import write_dynamic
 from echoflow.pipeline import weights_folder
+from echoflow.training import abreast
 from echoflow.training.abreast import Job, train_all
 from echoflow.training.checkpoint import newest
 from echoflow.training.folder import METRICS, is_held
 from echoflow.training.nano import POPULATION, encode_dataset
+from echoflow.training.recipes import Recipe
 from echoflow.training.table import named
 from echoflow.types import InputError
 
@@ -45,9 +48,13 @@ def jobs(latents: Path, root: Path, steps: int) -> list[Job]:
 def process(latents: Path, root: Path) -> subprocess.Popen[str]:
     """A process that trains both for a long time, once both have begun."""
     words = [sys.executable, __file__, str(latents), str(root)]
-    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    places = os.pathsep.join(
+        [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
+    )
     environment = os.environ | {"PYTHONPATH": places}
-    started = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
+    started = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
     logs = [root / stage / METRICS for stage in ("reid", "lifm")]
     until(lambda: all(log.exists() and log.stat().st_size for log in logs))
     return started
@@ -81,6 +88,52 @@ def test_sigterm_to_the_first_process_saves_every_run(latents: Path, tmp_path: P
     assert everything_is_saved(tmp_path)
 
 
+def test_ctrl_c_saves_every_run_and_no_worker_complains(latents: Path, tmp_path: Path) -> None:
+    """A terminal sends it to all processes."""
+    first = process(latents, tmp_path)
+    os.killpg(first.pid, signal.SIGINT)
+    _, told = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert told == ""
+    assert everything_is_saved(tmp_path)
+
+
+def test_a_worker_that_is_killed_is_told_of(latents: Path, tmp_path: Path) -> None:
+    def kill(stage: str, done: int, total: int) -> None:
+        for worker in multiprocessing.active_children():
+            if stage == "reid" and worker.pid:
+                os.kill(worker.pid, signal.SIGKILL)
+
+    told = r"stage reid has ended, killed from outside, as the system does where memory runs out"
+    with pytest.raises(InputError, match=told):
+        train_all(jobs(latents, tmp_path, LONG)[:1], 2, kill)
+
+
+def test_a_worker_that_cannot_write_says_so_in_a_sentence(
+    latents: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ((recipe, _), *_) = jobs(latents, tmp_path, 3)
+    with pytest.raises(InputError, match="stage reid has ended, with the message above"):
+        train_all([(recipe, tmp_path / ("x" * 300))], 2)
+    told = capfd.readouterr().err
+    assert "reid: [Errno 36] File name too long" in told
+    assert "Traceback" not in told
+
+
+def test_runs_share_the_cores_with_those_that_there_are(
+    latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares, start = [], abreast._Worker.start
+
+    def told(recipe: Recipe, run: Path, share: int) -> object:
+        shares.append(share)
+        return start(recipe, run, share)
+
+    monkeypatch.setattr(abreast._Worker, "start", told)
+    train_all(jobs(latents, tmp_path, 3), 4)
+    assert shares == [2, 2]
+
+
 def test_runs_save_and_leave_when_the_first_process_is_killed(
     latents: Path, tmp_path: Path
 ) -> None:
@@ -102,4 +155,7 @@ def test_the_others_save_when_one_is_refused(
 
 
 if __name__ == "__main__":
-    train_all(jobs(Path(sys.argv[1]), Path(sys.argv[2]), LONG), 2)
+    try:
+        train_all(jobs(Path(sys.argv[1]), Path(sys.argv[2]), LONG), 2)
+    except KeyboardInterrupt:
+        sys.exit(130)

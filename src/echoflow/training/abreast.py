@@ -2,6 +2,7 @@
 
 Each has a process of its own with its share of the cores. A signal to the first process ends all of
 them, every one behind a checkpoint; where it is killed instead, they save and leave by themselves.
+They take no Ctrl-C, which a terminal sends to all: the first process passes it on.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from time import sleep
 
 import torch
 
+from echoflow.files import disk_full, is_full
 from echoflow.training.fit import Progress
 from echoflow.training.recipes import Recipe
 from echoflow.training.stages import trained
 from echoflow.training.stopping import leaving, stoppable
+from echoflow.training.task import Logs
 from echoflow.types import InputError
 
 Job = tuple[Recipe, Path]
@@ -48,7 +51,8 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
         with stoppable() as asked:
             while (waiting or running) and not asked() and not failed:
                 while waiting and len(running) < at_once:
-                    running.append(_Worker.start(*waiting.pop(0), at_once))
+                    share = min(at_once, len(running) + len(waiting))
+                    running.append(_Worker.start(*waiting.pop(0), share))
                 sleep(LOOK)
                 for worker in running:
                     worker.report(tell)
@@ -64,9 +68,20 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
             worker.process.join()
     if failed:
         raise InputError(
-            f"the training of stage {failed[0].recipe.stage} has ended, with the message above; "
-            "the others have saved a checkpoint. The same command goes on."
+            f"the training of stage {failed[0].recipe.stage} has ended, "
+            f"{_why(failed[0].process.exitcode or 0)}; the others have saved a checkpoint. The "
+            "same command goes on."
         )
+
+
+def _why(code: int) -> str:
+    """What an exit code tells of the end of a process."""
+    number = -code if code < 0 else code - 128
+    if number == signal.SIGKILL:
+        return "killed from outside, as the system does where memory runs out (train fewer at once)"
+    if number > 0:
+        return f"by the signal {signal.strsignal(number)}"
+    return "with the message above"
 
 
 @dataclass
@@ -79,12 +94,17 @@ class _Worker:
     told: int = 0
 
     @classmethod
-    def start(cls, recipe: Recipe, run: Path, at_once: int) -> _Worker:
+    def start(cls, recipe: Recipe, run: Path, share: int) -> _Worker:
+        """A process with one of `share` parts of the cores."""
         context = get_context("spawn")
         step = context.Value("i", 0)
-        threads = max(1, torch.get_num_threads() // at_once)
+        threads = max(1, torch.get_num_threads() // share)
         process = context.Process(target=_work, args=(recipe, run, threads, step, os.getpid()))
-        process.start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()  # which hears of no Ctrl-C while it does not know what to do about it
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return cls(recipe, process, step)
 
     def report(self, tell: Tell) -> None:
@@ -96,17 +116,23 @@ class _Worker:
 
 
 def _work(recipe: Recipe, run: Path, threads: int, step: Synchronized[int], parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(threads)
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, logs: Logs) -> None:
         step.value = done
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)
 
     try:
-        trained(recipe, run, _telling(recipe, lambda stage, done, total: progress(done, total)))
+        trained(recipe, run, progress)
     except InputError as error:
         sys.exit(f"{recipe.stage}: {error}")
+    except OSError as error:
+        kept = "checkpoints that are whole stay"
+        full = disk_full(run, run.resolve(), kept) if is_full(error) else None
+        sys.exit(f"{recipe.stage}: {full or f'{error}; {kept}.'}")
 
 
 def _telling(recipe: Recipe, tell: Tell) -> Progress:
