@@ -138,7 +138,9 @@ def test_encode_then_train(
     assert main(["encode", str(hearts), "--out", str(latents), "--weights", str(bundle)]) == 0
     small = ["engine.batch=2", "engine.compile=false", "engine.precision=fp32"]
     words = ["train", "nano-reid", f"data={latents}", *small, "--out", str(run)]
-    assert main([*words, "engine.steps=2", "engine.checkpoint_every=1"]) == 0
+    first = [*words, "engine.steps=2", "engine.checkpoint_every=1", "--resume"]  # as launchers do
+    assert main(first) == 0
+    assert f"nothing to resume in {run}; starts anew" in capsys.readouterr().out
     (run / "checkpoint-0000002" / "state.pt").write_bytes(b"half")
     capsys.readouterr()
     assert main([*words, "engine.steps=2", "--resume"]) == 0

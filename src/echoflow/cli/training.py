@@ -91,8 +91,10 @@ def _resumed(run: Path) -> str:
     from echoflow.training.checkpoint import checkpoints, newest
 
     whole = newest(run)
-    if whole is None:
+    if whole is None and checkpoints(run):
         return f"there is no whole checkpoint in {run}"
+    if whole is None:
+        return f"nothing to resume in {run}; starts anew"
     damaged = [path.name for path in checkpoints(run) if path > whole]
     passed = f", past {', '.join(damaged)}, which is damaged" if damaged else ""
     return f"going on from {whole}{passed}"
