@@ -60,6 +60,10 @@ def test_unknown_field_in_a_file() -> None:
     values = yaml.safe_load(named("nano-ef").to_yaml())
     with pytest.raises(InputError, match="colour: Extra inputs are not permitted"):
         parse({**values, "colour": "red"})
+    with pytest.raises(InputError, match=r"stpes: .* \(got 9\)\. Did you mean steps"):
+        parse({**values, "engine": {"stpes": 9}})
+    with pytest.raises(InputError, match=r"held: .* Did you mean held_out\?"):
+        parse({**values, "held": "x"})
 
 
 def test_partners_are_looked_for_in_the_whole_batch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -261,8 +262,21 @@ def parse(values: dict[str, Any]) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"recipe: {place}: {first['msg']} (got {first['input']!r}).") from error
+        place, hint = ".".join(str(part) for part in first["loc"]), ""
+        if first["type"] == "extra_forbidden":
+            *path, last = map(str, first["loc"])
+            model: Any = Recipe
+            for part in path:
+                model = model.model_fields[part].annotation
+            hint = _near(last, model.model_fields)
+        told = f"recipe: {place}: {first['msg']} (got {first['input']!r}).{hint}"
+        raise InputError(told) from error
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """A sentence that offers the names nearest to a wrong one, if any are near."""
+    near = difflib.get_close_matches(name, list(names), n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def read(path: str | Path) -> Recipe:
@@ -287,9 +301,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
     for part in [*path, last]:
         if not isinstance(here, dict) or part not in here:
             names = list(here) if isinstance(here, dict) else []
-            near = difflib.get_close_matches(part, names, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise InputError(f"the recipe has no setting {name}.{hint}")
+            raise InputError(f"the recipe has no setting {name}.{_near(part, names)}")
         if part is not last:
             here = here[part]
     try:
