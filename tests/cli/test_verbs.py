@@ -17,7 +17,10 @@ from echoflow.data.manifest import Manifest
 from echoflow.data.video import read_gray, write_video
 from echoflow.interop.tuning import retune
 from echoflow.networks import zoo
+from echoflow.networks.zoo import STAGES
 from echoflow.pipeline import load, weights_folder
+from echoflow.training.nano import recipe_of
+from echoflow.training.recipes import parse
 from echoflow.types import View
 
 
@@ -159,6 +162,20 @@ def test_print_config(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     (tmp_path / "mine.yaml").write_text(printed)
     assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--print-config"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(printed)
+
+
+def test_print_config_of_nano_is_what_runs_at_each_stage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["train", "nano", "lvfm.engine.lr=2e-3", "--out", str(tmp_path), "--print-config"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    told = yaml.safe_load(printed)
+    assert list(told) == list(STAGES)
+    for stage in STAGES:
+        changed = ["engine.lr=2e-3"] if stage == "lvfm" else []
+        assert parse(told[stage]) == recipe_of(stage, tmp_path, changed)
+    assert printed.count("# changed on the command line") == 1
 
 
 @pytest.mark.slow

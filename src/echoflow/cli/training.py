@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -103,7 +104,6 @@ def _resumed(run: Path) -> str:
 def _train_nano(words: list[str], out: Path, print_config: bool, at_once: int) -> None:
     """Every stage of the embedded bundle; see `echoflow.training.nano`."""
     from echoflow.networks.zoo import STAGES
-    from echoflow.training.table import named
 
     settings: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for word in words:
@@ -116,9 +116,10 @@ def _train_nano(words: list[str], out: Path, print_config: bool, at_once: int) -
             )
         settings[stage].append(setting)
     if print_config:
-        recipes = {f"nano-{s}": named(f"nano-{s}").changed(settings[s]) for s in STAGES}
-        for name, recipe in recipes.items():
-            typer.echo(f"# {name}\n{_annotated(name, recipe, None)}")
+        for stage in STAGES:
+            typer.echo(
+                f"{stage}:\n{indent(_of_chain(stage, out, settings[stage]), '  ')}", nl=False
+            )
         return
     from echoflow.pipeline import load
     from echoflow.synthesis.calibrate import calibrate_weights
@@ -133,6 +134,17 @@ def _train_nano(words: list[str], out: Path, print_config: bool, at_once: int) -
             except InputError as error:  # too short a training; the bundle works without
                 left = f"; it is not calibrated: {error}"
     typer.echo(f"nano is trained; the bundle is in {bundle}{left}")
+
+
+def _of_chain(stage: str, out: Path, settings: list[str]) -> str:
+    """The resolved recipe of a stage of nano as it runs, each value with its source."""
+    from echoflow.training.nano import recipe_of
+    from echoflow.training.provenance import annotated
+    from echoflow.training.table import preset
+
+    made = dict.fromkeys(("data", "decoder"), "ours, made by the chain")
+    sources = {**preset(f"nano-{stage}").sources, **made}
+    return annotated(recipe_of(stage, out, settings), recipe_of(stage, out, []), sources)
 
 
 def _annotated(name: str, recipe: Recipe, config: Path | None) -> str:
