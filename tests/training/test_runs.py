@@ -28,7 +28,7 @@ def test_a_run_tells_where_it_stands(tmp_path: Path) -> None:
     with pytest.raises(Pulled):
         fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "cut", progress=unplug(5))
     fit(flow_task(), Noise(SHAPE), recipe("lvfm"), tmp_path / "deep" / "whole")
-    cut, whole = find(tmp_path)
+    cut, whole = find(tmp_path)[0]
     assert (cut.state, cut.step, cut.steps, cut.saved) == ("stopped", 5, 6, 4)
     assert (whole.state, whole.step, whole.saved) == ("finished", 6, 6)
     assert cut.seconds is not None
@@ -36,7 +36,7 @@ def test_a_run_tells_where_it_stands(tmp_path: Path) -> None:
     assert "val/loss" in cut.latest
     with held(cut.path):
         assert look(cut.path).state == "running"
-    assert find(cut.path)[0].path == cut.path
+    assert find(cut.path)[0][0].path == cut.path
 
 
 def test_curves_are_what_was_logged_and_half_a_line_is_passed_over(tmp_path: Path) -> None:
@@ -60,7 +60,31 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         look(tmp_path)
     with pytest.raises(InputError, match="there is no folder"):
         find(tmp_path / "none")
-    assert find(tmp_path) == ()
+    assert find(tmp_path) == ((), {})
+
+
+def test_an_unreadable_run_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(recipe("lvfm").to_yaml())
+        (tmp_path / name / "metrics.jsonl").write_text("")
+    (tmp_path / "a" / "recipe.yaml").write_text("stage: [")
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["runs", "list", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    assert first.split()[:3] == ["b", "lvfm", "unused"]
+    assert second.split()[:2] == ["a", "unreadable"]
+    assert "recipe.yaml is not YAML" in second
+
+
+def test_the_last_validation_is_told_however_long_ago_it_was(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe("lvfm", 9000).to_yaml())
+    lines = [{"step": step, "seconds": step, "net/loss": 1.0} for step in range(1, 5001)]
+    lines[9]["val/loss"] = 0.5
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert look(tmp_path).latest == {"net/loss": 1.0, "val/loss": 0.5}
 
 
 def test_the_command_lists_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

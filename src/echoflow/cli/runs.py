@@ -86,8 +86,8 @@ def _print(root: Path) -> None:
 
     from echoflow.training.runs import find
 
-    found = find(root)
-    if not found:
+    found, unreadable = find(root)
+    if not found and not unreadable:
         typer.echo(f"there are no runs in {root}.")
         return
     table = Table(box=None, pad_edge=False)
@@ -95,17 +95,23 @@ def _print(root: Path) -> None:
         table.add_column(name, no_wrap=name != "latest")
     for run in found:
         table.add_row(*_row(run, root))
+    for path, why in unreadable.items():
+        table.add_row(_name(path, root), "", "", "unreadable", "", "", "", why)
     Console().print(table)
 
 
 def _row(run: Run, root: Path) -> list[str]:
-    name = "." if run.path == root else str(run.path.relative_to(root))
+    name = _name(run.path, root)
     left = "" if run.state == "finished" or run.seconds is None else _duration(run.seconds)
     latest = [f"{key} {value:.4g}" for key, value in run.latest.items() if _tells(key)]
     step = f"{run.step}/{run.steps}"
     saved = "" if run.saved is None else str(run.saved)
     stage, model = run.recipe.stage, run.recipe.model
     return [name, stage, model, run.state, step, saved, left, ", ".join(latest)]
+
+
+def _name(path: Path, root: Path) -> str:
+    return "." if path == root else str(path.relative_to(root))
 
 
 def _tells(key: str) -> bool:

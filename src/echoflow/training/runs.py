@@ -46,13 +46,19 @@ class Run:
         return self.recipe.engine.steps
 
 
-def find(root: str | Path) -> tuple[Run, ...]:
-    """Every run in `root`, which may be one itself; sorted by path."""
+def find(root: str | Path) -> tuple[tuple[Run, ...], dict[Path, str]]:
+    """Every run in `root`, which may be one itself, by path; and why others cannot be read."""
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; give the folder that holds the runs.")
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
-    return tuple(look(path) for path in folders if is_run(path))
+    runs, unreadable = list[Run](), dict[Path, str]()
+    for path in filter(is_run, folders):
+        try:
+            runs.append(look(path))
+        except (InputError, OSError, ValueError) as error:
+            unreadable[path] = str(error)
+    return tuple(runs), unreadable
 
 
 def is_run(path: Path) -> bool:
@@ -72,7 +78,7 @@ def look(path: str | Path) -> Run:
     whole = checkpoint.checkpoints(path)
     saved = int(whole[-1].name.rpartition("-")[2]) if whole else None
     latest: dict[str, float] = {}
-    for line in lines[-2000:]:
+    for line in lines:
         latest |= {key: value for key, value in line.items() if key not in ("step", "seconds")}
     left = _pace(lines) * (recipe.engine.steps - step) if len(lines) > 1 else None
     return Run(path, recipe, state, step, saved, left, latest)
