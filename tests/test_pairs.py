@@ -48,6 +48,11 @@ def test_partners_are_found_by_name_and_counted(tmp_path: Path) -> None:
         "4 of 5 videos have a partner of their name.",
         "Left out of 4 pairs: 1 of two shapes.",
     )
+    for i in range(4):
+        video = np.zeros((5 + i, 32, 32), np.uint8)
+        write_video(a / f"v{i}.avi", video, 16)
+        write_video(b / f"v{i}.avi", video, 16)
+    assert pairs(open_source(b), open_source(a)).settings["frames"] == [5, 6, 7, 8]
     (tmp_path / "c").mkdir()
     write_video(tmp_path / "c" / "other.avi", np.zeros((7, 32, 32), np.uint8), 16)
     with pytest.raises(InputError, match=r"no two videos have one name \(such as other and v0\)"):

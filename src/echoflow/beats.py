@@ -85,8 +85,8 @@ def beats(
         metrics |= {f"against_{name}": value for name, value in real.items()}
         notes, prints["against"] = (*notes, *more), fingerprint_of(theirs)
     settings = {
-        "fps": sorted({round(record.fps, 2) for record in ours.records})[:3],
-        "frames": sorted({record.frames for record in ours.records})[:3],
+        "fps": sorted({round(record.fps, 2) for record in ours.records}),
+        "frames": sorted({record.frames for record in ours.records}),
         "size": [WHOLE.size, WHOLE.size],
         "split": split.value if split else "all",
         "interval": {"level": 90, "resamples": RESAMPLES, "of": "videos"},

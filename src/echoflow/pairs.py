@@ -76,9 +76,9 @@ def pairs(
         raise InputError(f"none of {len(found)} pairs can be compared: {why}.")
     metrics = _metrics(np.array(rows), lpips is not None, seed)
     settings = {
-        "frames": sorted({shape[0] for shape in shapes})[:3],
-        "size": sorted({shape[1:] for shape in shapes})[:3],
-        "fps": sorted({round(pair.theirs.fps, 2) for pair in found})[:3],
+        "frames": sorted({shape[0] for shape in shapes}),
+        "size": sorted({shape[1:] for shape in shapes}),
+        "fps": sorted({round(pair.theirs.fps, 2) for pair in found}),
         "every": every,
         "split": split.value if split else "all",
         "lpips": lpips and lpips.name,

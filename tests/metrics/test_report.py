@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from echoflow.metrics.comparison import to_markdown
 from echoflow.metrics.report import Report, fingerprint, number
 from echoflow.types import InputError
 
@@ -36,6 +37,15 @@ def test_compare_gives_differences_and_refuses_other_settings() -> None:
         report().compare(report(steps=50))
     with pytest.raises(InputError, match="different reports"):
         report().compare(Report("psnr", {}, 1, report().settings))
+
+
+def test_long_settings_are_compared_whole_and_shown_in_part() -> None:
+    many = report(frames=list(range(9)))
+    assert "frames [0, 1, 2, '... 9 values']" in many.about()
+    with pytest.raises(InputError, match=r"\[0, 1, 2, '... 9 values'\] and \[0, 1, 2, '... 10 v"):
+        many.compare(report(frames=list(range(10))))
+    assert many.compare(many)["mae"] == 0
+    assert "'... 9 values'" in to_markdown(many, many)
 
 
 def test_what_is_measured_may_differ_and_what_measures_may_not() -> None:

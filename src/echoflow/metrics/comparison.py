@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from echoflow.metrics.report import Report, number, span
+from echoflow.metrics.report import Report, brief, number, span
 from echoflow.types import InputError
 
 Row = tuple[str, str, str, str, str, str, str]
@@ -68,7 +68,10 @@ def to_markdown(a: Report, b: Report) -> str:
 
 
 def _settings(report: Report) -> str:
-    return ", ".join(f"{key} {value}" for key, value in report.settings.items()) or "no settings"
+    return (
+        ", ".join(f"{key} {brief(value)}" for key, value in report.settings.items())
+        or "no settings"
+    )
 
 
 def _verdict(a: Report, b: Report, name: str) -> str:

@@ -20,6 +20,7 @@ from echoflow.types import InputError
 
 MEASURED = ("dataset", "weights", "scores")
 """Fingerprints of what is measured, which may differ; all others are of what it is measured by."""
+LONG = 5  # of values of a setting that are all shown
 ENDS = ("_low", "_high")
 
 
@@ -77,7 +78,7 @@ class Report:
     def about(self) -> str:
         """What the numbers depend on, then what to know about them."""
         told = {**self.settings, **{f"{key} sha256": v for key, v in self.fingerprints.items()}}
-        lines = [f"n {self.n}" + "".join(f", {key} {value}" for key, value in told.items()) + "."]
+        lines = [f"n {self.n}" + "".join(f", {k} {brief(v)}" for k, v in told.items()) + "."]
         return "\n".join([*lines, *(f"\nNote: {note}" for note in self.notes)])
 
     def row(self, *names: str) -> str:
@@ -103,7 +104,8 @@ class Report:
             )
         differ = self._differing(other)
         if differ:
-            what = ", ".join(f"{key} {mine!r} and {theirs!r}" for key, mine, theirs in differ)
+            pairs = ((key, brief(mine), brief(theirs)) for key, mine, theirs in differ)
+            what = ", ".join(f"{key} {mine!r} and {theirs!r}" for key, mine, theirs in pairs)
             raise InputError(
                 f"two reports {self.name} cannot be compared: {what}. Evaluate both with the same "
                 "settings, and against the same data."
@@ -123,6 +125,13 @@ class Report:
 def plain(value: Any) -> Any:
     """`value` as it looks after a trip through JSON (tuples become lists)."""
     return json.loads(json.dumps(value))
+
+
+def brief(value: Any) -> Any:
+    """`value` to be shown: of a long list of numbers the first, and how many there are."""
+    if not isinstance(value, list | tuple) or len(value) <= LONG or isinstance(value[0], str):
+        return value
+    return [*value[: LONG - 2], f"... {len(value)} values"]
 
 
 def number(value: float) -> str:

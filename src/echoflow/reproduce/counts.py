@@ -28,7 +28,7 @@ def counted(job: Job) -> dict[str, Report]:
     metrics = {split.value.lower(): float(len(job.source.of(split))) for split in Split}
     metrics["frames"] = float(np.mean([record.frames for record in records]))
     rates = sorted({round(record.fps, 2) for record in records})
-    settings = {"views": [view.name for view in job.views], "fps": rates[:5]}
+    settings = {"views": [view.name for view in job.views], "fps": rates}
     left = left_out_line(job.source.findings, len(records))
     prints = {"dataset": fingerprint_of(job.source)}
     notes = (f"{left}.",) if left else ()

@@ -99,8 +99,8 @@ def _row(job: Job, row: str, make: Callable[[Job], Manifest]) -> Report:
     settings = {
         **training_settings(job, test),
         "training_videos": len(train),
-        "frames": sorted({record.frames for record in train})[:3],
-        "fps": sorted({round(record.fps, 2) for record in train})[:3],
+        "frames": sorted({record.frames for record in train}),
+        "fps": sorted({round(record.fps, 2) for record in train}),
     }
     prints = {"dataset": fingerprint_of(data), "weights": job.fingerprint}
     return Report(row, metrics, len(true), settings, prints, CAVEATS)

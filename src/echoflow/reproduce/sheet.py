@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from echoflow.metrics.report import Report, number, plain, span
+from echoflow.metrics.report import Report, brief, number, plain, span
 from echoflow.reproduce.printed import ALL, PROTOCOLS, Printed
 
 COLUMNS = ("row", "metric", "paper", "ours", "low", "high", "difference", "n")
@@ -130,10 +130,10 @@ class Sheet:
                 f"The paper's numbers are of {self.column}, ours of {self.on}: unless those are "
                 "the same, a difference is one between data sets, too."
             )
-        lines.append("Ours: " + ", ".join(f"{k} {v}" for k, v in shared.items()) + ".")
+        lines.append("Ours: " + ", ".join(f"{k} {brief(v)}" for k, v in shared.items()) + ".")
         for row, report in self.reports.items():
             own = {"n": report.n, **report.settings, **_prints(report)}
-            rest = ", ".join(f"{k} {v}" for k, v in own.items() if k not in shared)
+            rest = ", ".join(f"{k} {brief(v)}" for k, v in own.items() if k not in shared)
             lines += [f"{row}: {rest}."] if rest else []
         notes = dict.fromkeys([*self._apart(), *(note for r in reports for note in r.notes)])
         return "\n\n".join([*lines, *(f"Note: {note}" for note in notes)])
