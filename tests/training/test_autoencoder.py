@@ -17,7 +17,7 @@ from echoflow.training.autoencoder import AutoencoderTask
 from echoflow.training.draws import Draws
 from echoflow.training.equivariance import SMALLEST, moved, plan
 from echoflow.training.fit import fit
-from echoflow.training.recipes import AutoencoderOptions
+from echoflow.training.options import AutoencoderOptions
 from echoflow.types import Batch, InputError
 
 

@@ -23,7 +23,7 @@ from echoflow.training.downstream import (
     unit,
 )
 from echoflow.training.draws import Draws
-from echoflow.training.recipes import RegressionOptions, ReIdOptions, SegmentationOptions
+from echoflow.training.options import RegressionOptions, ReIdOptions, SegmentationOptions
 from echoflow.types import Batch
 
 

@@ -26,7 +26,8 @@ from echoflow.training.fit import fit, write_picture
 from echoflow.training.folder import clear, held, is_held
 from echoflow.training.generation import FlowTask
 from echoflow.training.optimisers import learning_rate
-from echoflow.training.recipes import AutoencoderOptions, Engine, FlowOptions, Recipe
+from echoflow.training.options import AutoencoderOptions, FlowOptions
+from echoflow.training.recipes import Engine, Recipe
 from echoflow.training.stopping import Terminated
 from echoflow.training.task import Logs, Task
 from echoflow.types import Batch, InputError

@@ -30,7 +30,7 @@ from echoflow.training.generation import (
     noisy_frame,
     with_offset,
 )
-from echoflow.training.recipes import FlowOptions
+from echoflow.training.options import FlowOptions
 from echoflow.types import Batch, InputError
 
 ST = "SpatioTemporal"

@@ -28,7 +28,7 @@ from echoflow.networks.unet3d_labels import LabelUNet3D, LabelUNet3DConfig
 from echoflow.process import EDM, corrupt
 from echoflow.training.draws import Draws
 from echoflow.training.labelled import LabelledClips, LabelTask
-from echoflow.training.recipes import FreeEchoOptions, Told
+from echoflow.training.options import FreeEchoOptions, Told
 from echoflow.training.stages import train
 from echoflow.training.table import named
 from echoflow.types import Batch, InputError, Split, View

@@ -14,7 +14,7 @@ from echoflow.networks import zoo
 from echoflow.networks.heads import ReIdConfig
 from echoflow.training.downstream import ReIdTask
 from echoflow.training.fit import fit
-from echoflow.training.recipes import ReIdOptions
+from echoflow.training.options import ReIdOptions
 from echoflow.training.task import Task
 from echoflow.types import Batch
 

@@ -31,7 +31,7 @@ from echoflow.networks.unet3d_labels import LabelUNet3D
 from echoflow.process import EDM
 from echoflow.sampling import Churn, Noise, SamplingPlan, from_noise, noise_like
 from echoflow.training import folder, recipes
-from echoflow.training.recipes import Told
+from echoflow.training.options import Told
 from echoflow.types import InputError, View, check_ef, choose
 
 Insertion = Literal["paper", "released"]

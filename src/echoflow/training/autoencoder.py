@@ -18,8 +18,8 @@ from echoflow.data.pixels import to_uint8
 from echoflow.networks.avae import PatchDiscriminator
 from echoflow.training.draws import Draws
 from echoflow.training.equivariance import moved, plan
+from echoflow.training.options import AutoencoderOptions
 from echoflow.training.perceptual import perceptual
-from echoflow.training.recipes import AutoencoderOptions
 from echoflow.training.task import Logs, Loss
 from echoflow.training.together import mean_of_all
 from echoflow.types import Batch

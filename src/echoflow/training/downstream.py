@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoflow.training.draws import Draws
-from echoflow.training.recipes import RegressionOptions, ReIdHead, ReIdOptions, SegmentationOptions
+from echoflow.training.options import RegressionOptions, ReIdHead, ReIdOptions, SegmentationOptions
 from echoflow.training.task import Logs, Loss
 from echoflow.training.together import everybody
 from echoflow.types import Batch, InputError

@@ -18,7 +18,7 @@ from echoflow.latents import LatentSpace
 from echoflow.process import RectifiedFlow
 from echoflow.training import pictures
 from echoflow.training.draws import Draws
-from echoflow.training.recipes import FlowOptions
+from echoflow.training.options import FlowOptions
 from echoflow.training.task import Logs, Loss
 from echoflow.types import Batch, InputError
 

@@ -29,7 +29,8 @@ from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.process import EDM
 from echoflow.sampling import SamplingPlan, sample
 from echoflow.training.draws import Draws
-from echoflow.training.recipes import FreeEchoOptions, Recipe, Told
+from echoflow.training.options import FreeEchoOptions, Told
+from echoflow.training.recipes import Recipe
 from echoflow.training.sources import fixed, videos
 from echoflow.training.start import network
 from echoflow.training.task import Logs, Loss

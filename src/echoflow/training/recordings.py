@@ -23,7 +23,7 @@ from echoflow.data.pixels import to_float
 from echoflow.data.prepare import Window, load_clip
 from echoflow.data.stream import joined
 from echoflow.data.truths import lv_masks
-from echoflow.training.recipes import Grey
+from echoflow.training.options import Grey
 from echoflow.types import Batch, Clip, InputError, Record
 
 WHOLE = Window()  # all frames, 112 x 112
