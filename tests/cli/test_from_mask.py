@@ -147,6 +147,24 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sdedit", "--transfer", "quantile"], "--transfer is for a pseudo-video, which sdedit"),
+        (["labels", "--insertion", "paper"], "--insertion is for a pseudo-video, which labels"),
+        (["labels", "--reg", "1", "--ef", "40"], "--reg and --ef are for a pseudo-video"),
+    ],
+)
+def test_a_baseline_takes_nothing_that_it_would_not_use(
+    words: list[str], message: str, mask: Path, freeecho: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "clip.gif"
+    asked = ["from-mask", str(mask), "--weights", str(freeecho), "--resize", "--out", str(out)]
+    assert main([*asked, "--method", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
     ("picture", "message"),
     [
         (np.zeros((112, 112)), "all background; draw the left ventricle in it"),

@@ -142,6 +142,7 @@ def test_asked_and_measured(hearts: Path, bundle: Path, tmp_path: Path, capsys) 
     best, single = reports["ours Gen, best of 3"], reports["ours Gen, single draw"]
     assert best.metrics["mae"] <= single.metrics["mae"]
     assert len(best.fingerprints["regressor"]) == 16
+    assert not any("knows phantoms only" in note for note in best.notes)
     assert len((out / "scores-gen.csv").read_text().splitlines()) == 1 + 2 * 3
     assert "ours Rec, the real clips" in reports
     assert "| 1SCM Rec | 0.76 | - | - | 4.51 |" in capsys.readouterr().out

@@ -47,11 +47,13 @@ def from_mask(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Solver steps in all.")] = None,
     transfer: Annotated[
-        str, typer.Option(help="How greys are carried over: entropic, nearest or quantile.")
-    ] = "entropic",
+        str | None,
+        typer.Option(help="How greys are carried over: entropic (default), nearest or quantile."),
+    ] = None,
     reg: Annotated[
-        float, typer.Option(help="Entropy of the transport: 0.1 as released, 0.001 in the paper.")
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Entropy of the transport: 0.1 (default) as released, 0.001 as printed."),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Image whose greys to take; default those of phantoms.")
     ] = None,
@@ -102,13 +104,17 @@ def from_mask(
     from echoflow.data.labels import load_labels
     from echoflow.data.video import write_video
     from echoflow.freeecho import latent, model
-    from echoflow.freeecho.transfer import Transfer
+    from echoflow.freeecho.transfer import RELEASED, Transfer
 
-    carry = Transfer(cast(Any, transfer), reg)
+    carry = Transfer(cast(Any, transfer or RELEASED.method), RELEASED.reg if reg is None else reg)
     greys = None if reference is None else _still(reference)
     shape = (cast(Any, layout), sector, resize)
     if model.is_freeecho(weights):
         one = model.load(weights, cast(Any, told), device)
+        if method in ("sdedit", "labels"):
+            drawn = {"--transfer": transfer, "--reg": reg, "--reference": reference}
+            begun = {"--insertion": insertion, "--ef": ef} if method == "labels" else {}
+            refuse_given(drawn | begun, f"for a pseudo-video, which {method} does without")
         labels = load_labels(mask, one.size, *shape)
         ways = (cast(Any, insertion or "paper"), cast(Any, method or "free-echo"))
         plan = model.planned(steps, start, ways[1])

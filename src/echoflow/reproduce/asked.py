@@ -21,6 +21,7 @@ from echoflow.metrics.scores import METRICS as SCORES
 from echoflow.metrics.scores import report
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.losses import felt
+from echoflow.rulers import caveats
 from echoflow.types import InputError, Split
 
 METRICS = SCORES
@@ -50,8 +51,8 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
     file = job.out / f"scores-{task.lower()}.csv"
     lpips, note = felt(job)
     regressor = _regressor(job)
+    records = some(job.of(Split.VAL, 2), job.n, job.seed)
     if not file.is_file():
-        records = some(job.of(Split.VAL, 2), job.n, job.seed)
         frame = "first" if job.gated else "clip"
         wanted = Task(DRAWS, TASKS[task], frame, job.seed)
         measure = measured_by(regressor)
@@ -77,7 +78,8 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
     }
     prints = {**whole.fingerprints, "data": fingerprint_of(job.source), "weights": job.fingerprint}
     prints |= {"regressor": sha256_of(regressor.net)[:16]}
-    return Report(f"ours {task}, {what}", metrics, whole.n, settings, prints, (*NOTES, *note))
+    notes = (*NOTES, *note, *caveats(job.weights, records))
+    return Report(f"ours {task}, {what}", metrics, whole.n, settings, prints, notes)
 
 
 def _subject(job: Job) -> Subject:
