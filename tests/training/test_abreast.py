@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from echoflow.training.table import named
 from echoflow.types import InputError
 
 LONG = 100_000
+HANGS = 300  # seconds after which a process is not slow, but hangs
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +47,9 @@ def jobs(latents: Path, root: Path, steps: int) -> list[Job]:
     return [(named(f"nano-{stage}").changed(engine), root / stage) for stage in stages]
 
 
-def process(latents: Path, root: Path) -> subprocess.Popen[str]:
-    """A process that trains both for a long time, once both have begun."""
+@contextmanager
+def process(latents: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains both for a long time, once both have begun; at the end none is left."""
     words = [sys.executable, __file__, str(latents), str(root)]
     places = os.pathsep.join(
         [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
@@ -56,12 +59,16 @@ def process(latents: Path, root: Path) -> subprocess.Popen[str]:
         words, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
     logs = [root / stage / METRICS for stage in ("reid", "lifm")]
-    until(lambda: all(log.exists() and log.stat().st_size for log in logs))
-    return started
+    try:
+        until(lambda: all(log.exists() and log.stat().st_size for log in logs))
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
 
 
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + HANGS
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -82,17 +89,17 @@ def test_runs_side_by_side_end_like_runs_in_turn(latents: Path, tmp_path: Path) 
 
 
 def test_sigterm_to_the_first_process_saves_every_run(latents: Path, tmp_path: Path) -> None:
-    first = process(latents, tmp_path)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(60) == 128 + signal.SIGTERM
+    with process(latents, tmp_path) as first:
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(HANGS) == 128 + signal.SIGTERM
     assert everything_is_saved(tmp_path)
 
 
 def test_ctrl_c_saves_every_run_and_no_worker_complains(latents: Path, tmp_path: Path) -> None:
     """A terminal sends it to all processes."""
-    first = process(latents, tmp_path)
-    os.killpg(first.pid, signal.SIGINT)
-    _, told = first.communicate(timeout=60)
+    with process(latents, tmp_path) as first:
+        os.killpg(first.pid, signal.SIGINT)
+        _, told = first.communicate(timeout=HANGS)
     assert first.returncode == 130
     assert told == ""
     assert everything_is_saved(tmp_path)
@@ -137,10 +144,10 @@ def test_runs_share_the_cores_with_those_that_there_are(
 def test_runs_save_and_leave_when_the_first_process_is_killed(
     latents: Path, tmp_path: Path
 ) -> None:
-    first = process(latents, tmp_path)
-    first.kill()
-    first.wait()
-    until(lambda: everything_is_saved(tmp_path), 60)
+    with process(latents, tmp_path) as first:
+        first.kill()
+        first.wait()
+        until(lambda: everything_is_saved(tmp_path))
 
 
 def test_the_others_save_when_one_is_refused(
