@@ -3,7 +3,7 @@
 Usage: python benchmarks/avae.py [--pool FOLDER] [--steps 400] [--patients 60] [--rows NAME ...]
 [--picture FILE.png] [--folder FOLDER]. Renders hearts, trains A-VAEs of nano size that differ from
 the first row in one thing each, and measures them on patients that none has seen. The adversary
-begins half way. With --pool, a folder of recorded clips, every row is measured on a quarter of
+begins after four fifths of the steps, as in the recipe. With --pool, a folder of recorded clips, every row is measured on a quarter of
 those too, which none has seen either, and one row learns from the rest beside the hearts. With
 --folder hearts and runs are kept there, and the same command goes on where it was stopped.
 
@@ -73,7 +73,7 @@ def prepared(root: Path, patients: int, pool: Path | None) -> None:
 def recipe(root: Path, name: str, steps: int, changes: list[str]) -> Any:
     data = f"{root / 'hearts'},{root / 'clips'}" if name == WITH_POOL else str(root / "hearts")
     base = [f"data={data}", f"held_out={root / 'hearts'}", f"engine.steps={steps}"]
-    base += [f"avae.adversary_from={steps // 2}", f"avae.adversary_lead={steps // 12}"]
+    base += [f"avae.adversary_from={steps * 4 // 5}", f"avae.adversary_lead={steps // 20}"]
     base += [f"engine.{key}={steps}" for key in ("validate_every", "checkpoint_every")]
     base += ["engine.picture_every=0", *(["avae.every=2"] if name == WITH_POOL else [])]
     return named("nano-avae").changed([*base, *changes])
