@@ -3,9 +3,10 @@
 Usage: python benchmarks/avae.py [--pool FOLDER] [--steps 400] [--patients 60] [--rows NAME ...]
 [--picture FILE.png] [--folder FOLDER]. Renders hearts, trains A-VAEs of nano size that differ from
 the first row in one thing each, and measures them on patients that none has seen. The adversary
-begins after four fifths of the steps, as in the recipe. With --pool, a folder of recorded clips, every row is measured on a quarter of
-those too, which none has seen either, and one row learns from the rest beside the hearts. With
---folder hearts and runs are kept there, and the same command goes on where it was stopped.
+begins after four fifths of the steps, as in the recipe. With --pool, a folder of recorded clips,
+every row is measured on a quarter of those too, which none has seen either, and one row learns from
+the rest beside the hearts. With --folder hearts and runs are kept there, and the same command goes
+on where it was stopped.
 
 Columns: PSNR in dB; `turned`, that of latents turned by a quarter and halved against images so
 moved; `fine` and `middle`, power of what is left of a frame after a blur of 1 pixel, and between
