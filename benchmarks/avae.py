@@ -50,6 +50,7 @@ PLAIN = ["avae.adversary=0", "avae.eq=0"]
 ROWS: dict[str, list[str]] = {
     "no adversary, KL 2e-7": PLAIN,
     "adversary": ["avae.eq=0"],
+    "adversary, VQGAN's balance": ["avae.eq=0", "avae.adversary_most=1e4"],
     "KL 0": [*PLAIN, "avae.kl=0"],
     "KL 1e-6": [*PLAIN, "avae.kl=1e-6"],
     "KL 1e-5": [*PLAIN, "avae.kl=1e-5"],

@@ -56,7 +56,12 @@ def process(latents: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
     )
     environment = os.environ | {"PYTHONPATH": places}
     started = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it
     )
     logs = [root / stage / METRICS for stage in ("reid", "lifm")]
     try:
