@@ -94,10 +94,15 @@ class Drawn:
                 f"{self.work / path} is gone, and its row is in the score file; remove both and "
                 "begin anew."
             )
-        frames, height, width, fps = probe(self.work / path)
-        sizes = {"frames": frames, "height": height, "width": width, "fps": fps}
-        told = {"source": "synthetic", "ef": ef, "edv": None, "esv": None}
-        return replace(of, uid=uid, path=path, **sizes, **told)
+        return made_of(of, uid, self.work, ef)
+
+
+def made_of(of: Record, uid: str, folder: Path, ef: float | None) -> Record:
+    """The record of a video in `folder` made from a frame of another, with an EF in percent."""
+    frames, height, width, fps = probe(folder / video_path(uid))
+    sizes = {"frames": frames, "height": height, "width": width, "fps": fps}
+    told = {"source": "synthetic", "ef": ef, "edv": None, "esv": None}
+    return replace(of, uid=uid, path=video_path(uid), **sizes, **told)
 
 
 def _name(uid: str, draw: int) -> str:

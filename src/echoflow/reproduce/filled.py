@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from echoflow.cascade import Cascade
 from echoflow.data.manifest import FILE_LIST, Manifest, video_path
 from echoflow.data.sources import open_source
-from echoflow.data.video import probe, write_video
+from echoflow.data.video import write_video
+from echoflow.drawn import made_of
 from echoflow.draws import Subject
 from echoflow.evaluation import ASKED
 from echoflow.files import publish, sweep
@@ -54,17 +54,9 @@ def filled(
             seeds = [int(rng.integers(2**62))]
             (video,) = subject.animate(still, torch.tensor([ef]), seeds)
             write_video(target, video.numpy(), subject.fps)
-        made.append(_record(record, uid, work))
+        made.append(made_of(record, uid, work, None))
         extras[uid] = {"BaseName": record.uid, ASKED: f"{ef:g}"}
         tell(number + 1, len(efs))
     Manifest(work, tuple(made), extras).write()
     publish(work, out)
     return Manifest(out, tuple(made), extras)
-
-
-def _record(of: Record, uid: str, work: Path) -> Record:
-    """The record of a video made from a frame of another."""
-    frames, height, width, fps = probe(work / video_path(uid))
-    sizes = {"frames": frames, "height": height, "width": width, "fps": fps}
-    unknown = {"ef": None, "edv": None, "esv": None}
-    return replace(of, uid=uid, path=video_path(uid), source="synthetic", **sizes, **unknown)
