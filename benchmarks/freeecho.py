@@ -192,9 +192,9 @@ def latent(args: argparse.Namespace, pipeline: Pipeline, kept: Collection[str]) 
     hearts = unseen(args.n, tuple(View), pipeline.frames, pipeline.fps)
     efs = np.linspace(*EFS, args.n)[np.random.default_rng(0).permutation(args.n)]
     steps = args.steps or pipeline.motion.steps
-    for share in SHARES:
-        plan = started(pipeline.motion, steps, round(share * steps))
-        name = f"latent from {plan.start_index} of {steps}"
+    for start in sorted({round(share * steps) for share in SHARES} - {steps}):
+        plan = started(pipeline.motion, steps, start)
+        name = f"latent from {start} of {steps}"
         if name in kept:
             continue
         rows, shown = [], []
@@ -208,7 +208,7 @@ def latent(args: argparse.Namespace, pipeline: Pipeline, kept: Collection[str]) 
             rows.append({**row, "ef_asked": ef, "ef_by_regressor": told})
             shown.append(strip(made, heart))
         picture(args.pictures, name, shown)
-        yield summed_up(name, rows, {"steps": steps, "n": args.n, "start": plan.start_index})
+        yield summed_up(name, rows, {"steps": steps, "n": args.n, "start": start})
 
 
 def strip(made: FromLabels, heart: PhantomClip) -> np.ndarray:

@@ -65,7 +65,7 @@ def draws(
     finished.
     """
     from echoflow.cascade_files import fingerprint_of as cascade_print
-    from echoflow.cascade_weights import SETTINGS, SettingsName, load
+    from echoflow.cascade_weights import SettingsName, load
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
@@ -79,8 +79,6 @@ def draws(
     check_device(device)
     bounds = None if ef == "factual" else ef_range(ef)
     task = Task(count, bounds, "first" if gated else "clip", seed)
-    if settings is not None:
-        choose(settings, SETTINGS, "settings of a cascade")
     manifest = open_source(dataset)
     part = None if split == "all" else Split(choose(split, [str(s) for s in Split], "split"))
     records = some(manifest.of(part), n, seed)

@@ -47,7 +47,8 @@ def measured(
         lambda done, n: tell("features", done, n),
     )
 
-    opened, cut = open_source(real), alike(open_source(generated), network, frames)
+    opened, made = open_source(real), open_source(generated)
+    cut = alike(made, network, frames)
 
     def eyes(manifest: Manifest) -> Seen:
         total = len(manifest.records)
@@ -58,7 +59,7 @@ def measured(
 
     theirs = replace(opened, records=opened.of(split))
     found = floored(report, measure, theirs, most, weights, seed, tell)
-    few = one_floor(FEW, lambda: _as_few(measure, open_source(generated), theirs, seed))
+    few = one_floor(FEW, lambda: _as_few(measure, made, theirs, seed))
     return replace(found, floors={FEW: few, **found.floors})
 
 
