@@ -7,7 +7,7 @@ begins after four fifths of the steps, as in the recipe. With --pool, a folder o
 every row is measured on a quarter of those too, which none has seen either, and one row learns from
 the rest beside the hearts. "an adversary afterwards" goes on from the end of the first row for a
 quarter of the steps, at a third of the rate. With --folder hearts and runs are kept there, and the
-same command goes on where it was stopped.
+same command goes on where it was stopped. With --rows, the other rows of the file stay.
 
 Columns: PSNR in dB; `turned`, that of latents turned by a quarter and halved against images so
 moved; `fine` and `middle`, power of what is left of a frame after a blur of 1 pixel, and between
@@ -59,6 +59,7 @@ ROWS: dict[str, list[str]] = {
 }
 WITH_POOL = "hearts and clips"
 FIRST, AFTERWARDS = next(iter(ROWS)), "an adversary afterwards"
+ORDER = (*ROWS, AFTERWARDS, WITH_POOL)
 
 
 def prepared(root: Path, patients: int, pool: Path | None) -> None:
@@ -158,6 +159,14 @@ def runs(args: argparse.Namespace, root: Path) -> Iterator[tuple[dict[str, Any],
         yield {"row": name, **found}, np.concatenate(pictures)
 
 
+def others(file: Path, settings: dict[str, int], measured: list[str]) -> list[dict[str, Any]]:
+    """The rows of a file of the same settings that are not measured again."""
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    if any(before.get(name) != value for name, value in settings.items()):
+        return []
+    return [row for row in before["rows"] if row["row"] not in measured]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, help="a folder of recorded clips as GIF")
@@ -180,7 +189,9 @@ def main() -> None:
     if args.picture:
         grey = np.clip((np.concatenate(sheet) + 1) * 127.5, 0, 255).astype(np.uint8)
         Image.fromarray(grey).save(args.picture)
-    card = {**where(), "steps": args.steps, "patients": args.patients, "rows": rows}
+    settings = {"steps": args.steps, "patients": args.patients}
+    rows = [*others(args.out, settings, [row["row"] for row in rows]), *rows]
+    card = {**where(), **settings, "rows": sorted(rows, key=lambda row: ORDER.index(row["row"]))}
     with atomic_file(args.out) as work:
         work.write_text(json.dumps(card, indent=2) + "\n")
 
