@@ -114,6 +114,26 @@ def test_an_image_is_read_and_its_name_told(tmp_path: Path) -> None:
         read_labels(path)
 
 
+def test_labels_of_16_bits_and_of_a_palette_are_numbers(tmp_path: Path) -> None:
+    path, five = tmp_path / "map.png", in_free_echo(cavity())
+    wide = np.where(cavity(), 65535, 0).astype(np.uint16)
+    for values, wanted in ((five.astype(np.uint16), five), (wide, 255 * cavity())):
+        Image.fromarray(values).save(path)
+        assert np.array_equal(read_labels(path, "auto" if values is wide else "free-echo"), wanted)
+    for colours, wanted in (([0, 0, 0, 200, 0, 0], cavity()), ([0] * 3 + [255] * 3, wide >> 8)):
+        picture = Image.fromarray(cavity().astype(np.uint8))
+        picture.putpalette(colours + [0] * (768 - 6))
+        picture.save(path)
+        assert np.array_equal(read_labels(path), wanted)
+
+
+@pytest.mark.parametrize("value", [1, 2, 255])
+def test_a_map_of_one_label_is_refused(value: int) -> None:
+    layout = "free-echo" if value == 2 else "auto"
+    with pytest.raises(InputError, match=f"is {value} all over; draw the left ventricle in it"):
+        in_free_echo(np.full((9, 9), value), layout)
+
+
 def test_an_image_of_another_size_is_brought_to_that_of_a_model(tmp_path: Path) -> None:
     path, cone = tmp_path / "mask.png", tmp_path / "cone.png"
     Image.fromarray(cavity(256) * 255).save(path)

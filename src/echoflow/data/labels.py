@@ -51,10 +51,13 @@ _APEX, _RADIUS, _HALF_ANGLE = (0.55, 0.06), 0.94, np.pi / 4
 
 
 def read_labels(path: str | Path, layout: Layout = "auto") -> np.ndarray:
-    """An image file -> uint8 (h, w) in the values of its layout, for `in_free_echo`."""
+    """An image file -> uint8 (h, w) in the values of its layout, for `in_free_echo`.
+
+    Labels may also be 16-bit numbers, or the entries of a palette of colours.
+    """
     from echoflow.data.video import read_gray
 
-    video, _ = read_gray(path)
+    video, _ = read_gray(path, "labels")
     if len(video) > 1:
         raise InputError(f"{path} has {len(video)} frames; a label map is a single image.")
     try:
@@ -125,6 +128,11 @@ def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
             "255, or write 0 outside, 1 sector, 2 left ventricle, 3 myocardium, 4 left atrium, "
             "without smoothing."
         )
+    if len(found) == 1:
+        raise InputError(
+            f"the label map is {found[0]:g} all over; draw the left ventricle in it, and leave 0 "
+            "around it."
+        )
     return kind
 
 
@@ -164,11 +172,23 @@ def in_free_echo(
 
 
 def checked(labels: np.ndarray) -> np.ndarray:
-    """A map with a left ventricle in it."""
+    """A map with a left ventricle in it, and no other labels than the five."""
     if not (labels == Label.CAVITY).any():
         raise InputError(
             f"no left ventricle (label {Label.CAVITY:d}) inside the sector of this label map; draw "
             "it, or give the sector that it lies in."
+        )
+    return known(labels)
+
+
+def known(labels: np.ndarray) -> np.ndarray:
+    """Maps of any shape that hold no other labels than the five."""
+    odd = np.setdiff1d(labels, list(Label))
+    if len(odd):
+        raise InputError(
+            f"the label map holds {', '.join(f'{one:g}' for one in odd[:4])}; it may hold 0 "
+            "outside, 1 sector, 2 left ventricle, 3 myocardium, 4 left atrium. Bring others to "
+            "these with in_free_echo."
         )
     return labels
 

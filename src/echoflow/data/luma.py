@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
 
-Gray = Literal["luma", "mean", "keep"]
+Gray = Literal["luma", "mean", "keep", "labels"]
 
 NEUTRAL = 128  # chroma of grey
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG: luma 0..255, not 16..235

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import OutputContainer
 
-GRAYS = ("luma", "mean", "keep")
+GRAYS = ("luma", "mean", "keep", "labels")
 WRITABLE = (".avi", ".mp4", ".gif")
 IMAGES = (".gif", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
@@ -48,9 +48,10 @@ def read_gray(
     """The frames of a video, GIF or image file, uint8 (t, h, w), and its frames per second.
 
     `gray`: "luma" takes the brightness, "mean" the mean of the three channels (as the released
-    encoders do), "keep" returns the colours, (t, h, w, 3). A still image is one frame at
-    `STILL_FPS`. `strict` also refuses damage that a decoder would paint over. `InputError`: no such
-    file, no video, no frames, damaged or truncated.
+    encoders do), "keep" returns the colours, (t, h, w, 3); "labels" is brightness too, but leaves
+    small 16-bit numbers and the entries of a palette of colours as they are. A still image is one
+    frame at `STILL_FPS`. `strict` also refuses damage that a decoder would paint over.
+    `InputError`: no such file, no video, no frames, damaged or truncated.
     """
     choose(gray, GRAYS, "gray")
     path = Path(path)
@@ -131,7 +132,7 @@ def _read_image(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
             refuse_huge(path, 1, image.height, image.width, _WORK)
             for picture in _pictures(image):
                 refuse_huge(path, len(frames) + 1, picture.height, picture.width)
-                frames.append(gray_of_rgb(_rgb(picture), gray))
+                frames.append(_pixels(picture, gray))
                 delays.append(float(picture.info.get("duration", 0)) or 100.0)
     except InputError:
         raise
@@ -171,6 +172,21 @@ def _pictures(image: Any) -> Iterator[Any]:
             return
         yield image
         index += 1
+
+
+def _pixels(picture: Any, gray: Gray) -> np.ndarray:
+    if gray == "labels" and picture.mode.startswith("I;16"):
+        values = np.asarray(picture)
+        return (values >> 8 * bool(values.max(initial=0) > 255)).astype(np.uint8)
+    if gray == "labels" and picture.mode == "P" and not _grey_palette(picture):
+        return np.asarray(picture)
+    return gray_of_rgb(_rgb(picture), gray)
+
+
+def _grey_palette(picture: Any) -> bool:
+    """Whether a picture of mode P shows nothing but greys."""
+    shown = np.asarray(picture.convert("RGB"))
+    return bool((shown == shown[..., :1]).all())
 
 
 def _rgb(picture: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from echoflow.data.labels import Label
+from echoflow.data.labels import Label, known
 from echoflow.freeecho.transfer import PHANTOM, RELEASED, Transfer
 
 GREYS = {
@@ -36,13 +36,13 @@ def painted(labels: np.ndarray, size: int) -> np.ndarray:
     """Labels (..., h, w) in their greys, (..., size, size) float32 in [0, 255]; bilinear, so that
     borders are soft."""
     table = np.array([GREYS[label] for label in Label], np.float32)
-    return 255 * scaled(table[labels], size)
+    return 255 * scaled(table[known(labels)], size)
 
 
 def coloured(labels: np.ndarray, size: int) -> np.ndarray:
     """Labels (..., h, w) in the colours of the SDEdit baseline, (3, ..., size, size), 0..255."""
     table = np.array([COLOURS[label] for label in Label], np.float32)
-    return np.stack([scaled(table[labels, c], size) for c in range(3)])
+    return np.stack([scaled(table[known(labels), c], size) for c in range(3)])
 
 
 def pseudo_video(
