@@ -22,6 +22,7 @@ from echoflow.freeecho.model import (
     FreeEcho,
     begun,
     inserted,
+    is_freeecho,
     load,
     planned,
     told_of,
@@ -268,3 +269,42 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         one.videos(heart(), [0], PLAN, insertion="late")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown method 'gan'"):
         begun("gan", heart()[None], 16)  # type: ignore[arg-type]
+
+
+def test_labels_that_nobody_knows_are_refused() -> None:
+    """Not taken for the sector, nor for nothing."""
+    one, odd = model(), np.where(heart() == 1, 9, heart())
+    for ask in (
+        lambda: one.from_labels(odd, 40.0, plan=PLAN),
+        lambda: one.videos(odd, [0], PLAN, np.zeros((3, 16, 16))),
+        lambda: one.videos(np.stack([heart(), odd, odd]), [0], PLAN, np.zeros((3, 16, 16))),
+        lambda: pseudo_video(odd[None], 16),
+        lambda: begun("sdedit", odd[None], 16),
+    ):
+        with pytest.raises(InputError, match="the label map holds 9; it may hold 0 outside"):
+            ask()
+    with pytest.raises(InputError, match="the label map holds -1"):
+        pseudo_video(np.where(heart() == 1, -1, heart().astype(int))[None], 16)
+
+
+def test_starts_and_requests_that_do_not_fit_are_refused() -> None:
+    one = model()
+    for start in (np.zeros((2, 16, 16)), np.zeros((3, 8, 8)), np.zeros((16, 16))):
+        with pytest.raises(InputError, match=r"the start has shape .* must be greys \(3, 16, 16\)"):
+            one.videos(heart(), [0], PLAN, start)
+    with pytest.raises(InputError, match="nothing to sample"):
+        one.videos(heart(), [], PLAN, np.zeros((3, 16, 16)))
+    with pytest.raises(InputError, match="give one label map, at end-diastole; got 3"):
+        one.from_labels(np.stack([heart()] * 3), 40.0, plan=PLAN)
+    with pytest.raises(InputError, match="16x16 pixels; got 1 of 16"):
+        one.videos(heart()[0], [0], PLAN)
+
+
+def test_folders_that_are_not_whole_are_told(tmp_path: Path) -> None:
+    zoo.save(model().net, tmp_path / "run" / "net")
+    recipe = {"stage": "cascade", "model": "1SCM-1", "data": "x"}
+    (tmp_path / "run" / "recipe.yaml").write_text(parse(recipe).to_yaml())
+    with pytest.raises(InputError, match=r"recipe\.yaml trained stage cascade"):
+        load(tmp_path / "run")
+    (tmp_path / "run" / "net" / "config.json").write_bytes(b"\xff\xfe")
+    assert not is_freeecho(tmp_path / "run")

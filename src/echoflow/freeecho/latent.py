@@ -56,7 +56,7 @@ def from_labels(
     if labels.shape != (SIZE, SIZE):
         raise InputError(
             f"this model needs a label map of {SIZE}x{SIZE} pixels; got "
-            f"{labels.shape[0]}x{labels.shape[1]}. Resize it without smoothing."
+            f"{'x'.join(map(str, labels.shape))}. Resize it without smoothing."
         )
     checked(labels)
     frames, fps = pipeline.frames, pipeline.fps

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from echoflow.condition import Condition
 from echoflow.data.beat import beating, contraction
-from echoflow.data.labels import Label, checked, planes
+from echoflow.data.labels import Label, checked, known, planes
 from echoflow.data.pixels import unsigned
 from echoflow.freeecho.made import FromLabels
 from echoflow.freeecho.pseudo import coloured, pseudo_video
@@ -79,10 +79,12 @@ class FreeEcho:
 
         `start` (3, t, h, w) or (t, h, w) in 0..255 is what sampling begins from, see `begun`; none:
         noise, at step 0. `plan` is by default the paper's. The network is told of the first map as
-        it was in training. `InputError`: maps of another size, or without a left ventricle, and a
-        plan that begins later than at step 0 without a start.
+        it was in training. `InputError`: maps or a start of another size, maps without a left
+        ventricle, no seeds, and a plan that begins later than at step 0 without a start.
         """
         choose(insertion, get_args(Insertion), "insertion")
+        if not len(seeds):
+            raise InputError("nothing to sample: give at least one seed.")
         labels = self.fitting(labels)
         plan = _from(start is not None, plan)
         mask = planes(told_of(labels[0], self.told))
@@ -119,7 +121,10 @@ class FreeEcho:
                 f"the method labels needs a network that was told of labels in training; this one "
                 f"was told of {self.told}. Choose the method free-echo."
             )
-        (still,), frames = self.fitting(labels), self.shape[1]
+        still, *more = self.fitting(labels)
+        if more:
+            raise InputError(f"give one label map, at end-diastole; got {1 + len(more)}.")
+        frames = self.shape[1]
         sigma = contraction(frames, self.fps, heart_rate)
         maps = beating(still, 0.0 if ef is None else check_ef(ef), sigma, view)
         start = begun(method, maps, self.size, transfer, reference)
@@ -136,21 +141,28 @@ class FreeEcho:
         if maps.shape[1:] != (self.size, self.size) or len(maps) not in (1, frames):
             raise InputError(
                 f"this model needs 1 or {frames} label maps of {self.size}x{self.size} pixels; got "
-                f"{len(maps)} of {maps.shape[1]}x{maps.shape[2]}. Resize them without smoothing."
+                f"{len(maps)} of {'x'.join(map(str, maps.shape[1:]))}. Resize them without "
+                "smoothing."
             )
         checked(maps[0])
-        return maps
+        return known(maps)
 
     def entering(self, start: np.ndarray, n: int) -> Tensor:
         """Greys or colours 0..255 as a video (n, c, t, h, w) in [-1, 1]; a model of one channel
         sees the mean of the colours."""
-        channels = self.shape[0]
+        channels, frames, h, w = self.shape
+        shapes = [(*c, t, h, w) for c in ((), (3,)) for t in (1, frames)]
+        if start.shape not in shapes:
+            raise InputError(
+                f"the start has shape {start.shape}; it must be greys ({frames}, {h}, {w}) or "
+                f"colours (3, {frames}, {h}, {w}), of all frames or of one."
+            )
         x = torch.from_numpy(np.ascontiguousarray(start, np.float32))
         x = x if x.ndim == 4 and channels > 1 else (x.mean(0) if x.ndim == 4 else x)
         if x.ndim == 3:
             x = repeat(x, "t h w -> c t h w", c=channels)
         if x.shape[1] == 1:
-            x = repeat(x, "c 1 h w -> c t h w", t=self.shape[1])
+            x = repeat(x, "c 1 h w -> c t h w", t=frames)
         return repeat(x / 127.5 - 1, "c t h w -> b c t h w", b=n)
 
 
@@ -206,7 +218,7 @@ def is_freeecho(path: str | Path) -> bool:
     path = Path(path)
     configs = [place / "config.json" for place in (path, path / "net")]
     return path.is_file() or any(
-        one.is_file() and LabelUNet3D.__name__ in one.read_text() for one in configs
+        one.is_file() and LabelUNet3D.__name__.encode() in one.read_bytes() for one in configs
     )
 
 
@@ -241,7 +253,9 @@ def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> Fre
     recipe = inside.parent / folder.RECIPE
     if not recipe.is_file():
         return FreeEcho(net.to(device), told or "sector")
-    options = recipes.read(recipe).freeecho
+    stage, options = (whole := recipes.read(recipe)).stage, whole.freeecho
+    if stage != "freeecho":
+        raise InputError(f"{recipe} trained stage {stage}, and the network is one of Free-Echo.")
     if told not in (None, options.told):
         raise InputError(
             f"the network in {inside} was told of {options.told} in training; got {told}."

@@ -18,7 +18,7 @@ from echoflow.interop.echoflow import tensors_only
 from echoflow.interop.keymap import Foreign, Rename, Rules, completed, to_ours, to_theirs
 from echoflow.networks import weights
 from echoflow.networks.unet3d_labels import LabelUNet3D, LabelUNet3DConfig
-from echoflow.types import InputError
+from echoflow.types import InputError, choose
 
 NAME, PREFIX = "Unet3D", "denoise_fn."
 FIELDS: Mapping[str, Any] = {
@@ -107,12 +107,18 @@ def load(
 
     The released settings are those of `LabelUNet3DConfig`; give another config for other weights.
     """
-    path, group = Path(path), {"averaged": "ema", "raw": "model"}[kind]
+    groups = {"averaged": "ema", "raw": "model"}
+    path, group = Path(path), groups[choose(kind, groups, "kind of weights")]
     content = tensors_only(path)
     table = content.get(group) if isinstance(content, Mapping) else None
     if not isinstance(table, Mapping) or not all(isinstance(v, Tensor) for v in table.values()):
         raise InputError(f"{path} must hold a dict with the tensors of {group}; it does not.")
-    found = {k.removeprefix(PREFIX): v for k, v in table.items() if k.startswith(PREFIX)}
+    if strange := [str(key) for key in table if not str(key).startswith(PREFIX)]:
+        raise InputError(
+            f"{path} has unknown {weights.first_three(strange)} in {group}, where every name "
+            f"begins with {PREFIX}; it holds the weights of another model."
+        )
+    found = {key.removeprefix(PREFIX): value for key, value in table.items()}
     net = LabelUNet3D(config or LabelUNet3DConfig())
     weights.check(found, path)
     weights.match(found, to_theirs(RULES, net.state_dict()), path)
