@@ -73,6 +73,12 @@ def test_with_free_echos_weights(mask: Path, freeecho: Path, tmp_path: Path, cap
     assert "no EF asked for; the video is" in capsys.readouterr().out
 
 
+def test_one_file_is_not_written_twice(mask: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "clip.gif"
+    assert main(["from-mask", str(mask), "--out", str(out), "--pseudo", str(out)]) == 2
+    assert "give each a file of its own" in capsys.readouterr().err
+
+
 def test_the_walls_of_the_pseudo_video_move_as_the_ef_asks(pipeline: Pipeline) -> None:
     labels = in_free_echo(cavity())
     moving, still = (from_labels(pipeline, labels, ef) for ef in (60.0, None))
@@ -134,6 +140,7 @@ def test_adherence_is_one_where_the_cavity_is_found_as_asked() -> None:
             "--insertion and --told are for the weights",
         ),
         (["--layout", "mine"], "unknown layout of a label map 'mine'"),
+        (["--transfer", "quantile", "--reg", "0.1"], "--reg is for a transport with entropy"),
     ],
 )
 def test_what_is_refused(

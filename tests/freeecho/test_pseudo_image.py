@@ -151,3 +151,12 @@ def test_the_colours_of_the_sdedit_baseline() -> None:
 def test_transfers_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Transfer(**arguments)
+
+
+def test_a_transport_that_does_not_settle_is_told() -> None:
+    """Black and white, and more white wanted: without entropy nothing moves in any time."""
+    x, y = np.repeat([0.0, 1.0], [60, 40]), np.repeat([0.0, 1.0], [40, 60])
+    for reg in (1e-4, 1e-6):
+        with pytest.raises(InputError, match="does not settle; take a larger reg, or the transfer"):
+            Sinkhorn.of(x, y, reg)
+    assert np.isfinite(Sinkhorn.of(x, y, 0.1).means).all()

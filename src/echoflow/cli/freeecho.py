@@ -9,7 +9,7 @@ import typer
 
 from echoflow.cli.generation import Device, Seed
 from echoflow.cli.values import check_device, refuse_given, video_path
-from echoflow.types import View, check_ef
+from echoflow.types import InputError, View, check_ef
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +97,10 @@ def from_mask(
     for path in (out, pseudo):
         if path is not None:
             video_path(path)
+    if pseudo is not None and pseudo.resolve() == out.resolve():
+        raise InputError(f"--pseudo and --out are both {out}; give each a file of its own.")
+    if transfer == "quantile":
+        refuse_given({"--reg": reg}, "for a transport with entropy, which quantile has none of")
     if ef is not None:
         check_ef(ef)
     known = View.parse(view)

@@ -32,6 +32,7 @@ Carry = Callable[[np.ndarray], np.ndarray]
 
 CHANNELS = 3  # equal ones, over which the released cost is summed
 ROUNDS, PRODUCTS, TOLERANCE = 400, 50, 1e-9
+SETTLED = 1e-3  # share of the pixels that may be astray when the rounds are over
 
 # fmt: off
 _QUANTILES = (
@@ -107,22 +108,29 @@ class Sinkhorn:
     @classmethod
     def of(cls, source: np.ndarray, target: np.ndarray, reg: float) -> Sinkhorn:
         """Sinkhorn's iterations to convergence. Every so often they go through logarithms, so that
-        no `reg` is too small, and between as products, which are fifty times faster."""
+        no `reg` is too small for numbers, and between as products, which are fifty times faster.
+        `InputError`: they would take longer than anybody waits."""
         x, drawn, a = np.unique(source, return_index=True, return_counts=True)
         y, b = np.unique(target, return_counts=True)
         a, b = a / a.sum(), b / b.sum()
         kernel = -CHANNELS * (x[:, None] - y) ** 2 / reg
-        u, v = np.zeros(len(x)), np.zeros(len(y))
+        u, v, astray = np.zeros(len(x)), np.zeros(len(y)), math.inf
         for _ in range(ROUNDS):
             v = np.log(b) - logsumexp(kernel + u[:, None], axis=0)
             row = logsumexp(kernel + v, axis=1)
-            if np.abs(np.exp(u + row) - a).max() < TOLERANCE:
+            astray = np.abs(np.exp(u + row) - a).max()
+            if astray < TOLERANCE:
                 break
             u = np.log(a) - row
             plan, rows = np.exp(kernel + u[:, None] + v), np.ones(len(x))
             for _ in range(PRODUCTS):
                 rows = a / (plan @ (b / (rows @ plan)))
             u = u + np.log(rows)
+        if astray > SETTLED:
+            raise InputError(
+                f"with reg={reg:g} the transport of these greys does not settle; take a larger "
+                "reg, or the transfer quantile, its limit without entropy."
+            )
         done = cls(x, y, drawn, reg, v, np.empty(0))
         return replace(done, means=done.entropic(x))
 
