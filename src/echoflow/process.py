@@ -163,7 +163,10 @@ class EDM:
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
-        _positive(sigma_data=self.sigma_data, sigma_min=self.sigma_min, rho=self.rho)
+        _positive(sigma_data=self.sigma_data, sigma_min=self.sigma_min, sigma_max=self.sigma_max)
+        _positive(rho=self.rho, p_std=self.p_std)
+        if not math.isfinite(self.p_mean):
+            raise InputError(f"p_mean must be a number; got {self.p_mean}.")
         if not self.sigma_min < self.sigma_max:
             raise InputError(
                 f"sigma_min must be below sigma_max; got {self.sigma_min} and {self.sigma_max}."

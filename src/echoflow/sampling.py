@@ -84,7 +84,8 @@ class Churn:
     inflation: float = 1.003
 
     def __post_init__(self) -> None:
-        if not (self.amount >= 0 and 0 <= self.low <= self.high and self.inflation > 0):
+        inflated = math.isfinite(self.inflation) and self.inflation > 0
+        if not (self.amount >= 0 and 0 <= self.low <= self.high and inflated):
             raise InputError(f"churn needs amount >= 0, low <= high and inflation > 0; got {self}.")
 
     def gamma(self, ratio: float, steps: int) -> float:

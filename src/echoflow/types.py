@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import EnumMeta, IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -98,6 +98,13 @@ def check_ef(ef: float) -> float:
         cure = " Multiply a fraction by 100." if 0.0 < value <= 1.0 else ""
         raise InputError(f"ef must be a percentage in [0, 100]; got {ef}.{cure}")
     return value
+
+
+def check_whole(values: Mapping[str, object]) -> None:
+    """`InputError` unless all are whole numbers of at least 1."""
+    for name, value in values.items():
+        if type(value) is not int or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1; got {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -197,7 +198,18 @@ def test_the_tensors_say_which_levels_cross_attend(tmp_path: Path) -> None:
     [
         ("unets", None, "unets is missing"),
         ("unets.unet1", None, "unets must be unet1, unet2, ...; got unet2"),
+        ("unets", {1: {}, 2: {}}, "unets must be unet1, unet2, ...; got 1, 2"),
         ("unets.unet1.dim", None, "lacks dim"),
+        ("unets.unet1.attn_heads", -1, "heads must be a whole number of at least 1; got -1"),
+        ("unets.unet1.resnet_groups", -8, "groups must be a whole number of at least 1; got -8"),
+        ("unets.unet1.dim_mults", [2, 4], "so that multiples begin with 1; got 2"),
+        ("imagen.image_sizes", [8.0, 16.0], "size must be a whole number of at least 1; got 8.0"),
+        ("imagen.image_sizes", [0, 16], "size must be a whole number of at least 1; got 0"),
+        ("imagen.num_sample_steps", 2.7, "num_sample_steps must be a whole number .* got 2.7"),
+        ("imagen.sigma_max", math.inf, "sigma_max must be a positive number; got inf"),
+        ("imagen.P_mean", math.nan, "p_mean must be a number; got nan"),
+        ("imagen.S_noise", math.inf, "inflation > 0; got"),
+        ("dataset.duration", math.inf, "is not the config of a cascade"),
         ("unets.unet1.dim", "many", "dim of Unet3D must be int, not 'many'"),
         ("unets.unet1.dim", 12, "8 norm groups; got 12"),
         ("unets.unet1.layer_attns", True, "layer_attns of Unet3D is off in all releases"),
@@ -242,6 +254,9 @@ KEY = "1.ema_model.mid_attn.fn.fn.to_q.weight"
         (lambda c: c["ema"].update({f"{KEY}s": torch.ones(1)}), "has unknown mid_attn"),
         (lambda c: c["ema"].update({KEY: torch.ones(2, 2)}), r"has shape \(2, 2\), the model"),
         (lambda c: c["ema"][KEY].fill_(torch.nan), "not finite"),
+        (lambda c: c["ema"].update({KEY: c["ema"][KEY].int()}), "holds int32, the model needs"),
+        (lambda c: c["ema"].update({KEY: c["ema"][KEY] + 0j}), "holds complex64, the model needs"),
+        (lambda c: c["ema"].update({KEY: c["ema"][KEY].to_sparse()}), "is a sparse tensor"),
         (lambda c: c.update(ema={}), "describes 2 stages and merged.pt holds weights of 0"),
         (lambda c: c.pop("ema"), "must hold a dict with ema"),
         (

@@ -182,7 +182,8 @@ def test_edm_asks_it() -> None:
         ({"width": 6}, "multiples of 4 and of its 4 norm groups; got 6"),
         ({"size": 9}, "multiples of 2; got 3 frames of 9 pixels"),
         ({"size": 10, "memory_saving": True}, "multiples of 4; got 3 frames of 10 pixels"),
-        ({"frames": 0}, "at least 1 frame"),
+        ({"frames": 0}, "frames must be a whole number of at least 1; got 0"),
+        ({"multiples": (2, 4)}, "multiples begin with 1; got 2"),
     ],
 )
 def test_impossible_forms(change: dict, message: str) -> None:

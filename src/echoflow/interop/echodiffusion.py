@@ -26,7 +26,7 @@ from echoflow.networks import weights
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig, check_order
 from echoflow.process import EDM
 from echoflow.sampling import Churn
-from echoflow.types import InputError, choose
+from echoflow.types import InputError, check_whole, choose
 
 CONFIG, WEIGHTS = "config.yaml", "merged.pt"
 AVERAGED = re.compile(r"(?P<stage>\d+)\.ema_model\.(?P<key>.+)")
@@ -76,14 +76,15 @@ def read_stages(path: Path) -> tuple[Stage, ...]:
     unets, imagen, dataset = (tree[name] for name in ("unets", "imagen", "dataset"))
     names = [f"unet{i + 1}" for i in range(len(unets))]
     if not unets or set(unets) != set(names):
-        raise InputError(f"{path}: unets must be unet1, unet2, ...; got {', '.join(unets)}.")
+        found = ", ".join(map(str, unets)) or "none"
+        raise InputError(f"{path}: unets must be unet1, unet2, ...; got {found}.")
     try:
         stages = tuple(
             _stage(unets[name], imagen, dataset, i, len(names)) for i, name in enumerate(names)
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path} is not the config of a cascade ({error!r}).") from error
     check_order([stage.config for stage in stages])
     return stages
@@ -104,6 +105,7 @@ def _stage(
             raise InputError(f"{name} has {len(value)} values for {stages} stages.")
         return value[i] if isinstance(value, list) else value
 
+    check_whole({"num_sample_steps": at("num_sample_steps")})
     factor = at("temporal_downsample_factor", 1)
     fps = float(dataset["fps"]) / factor
     config = read({**fields, "lowres_cond": i > 0, "text_embed_dim": imagen["text_embed_dim"]})
@@ -112,7 +114,7 @@ def _stage(
         config=replace(config, size=at("image_sizes"), frames=round(fps * dataset["duration"])),
         fps=fps,
         process=EDM(*(float(at(name)) for name in (*noise, "P_mean", "P_std"))),
-        steps=int(at("num_sample_steps")),
+        steps=at("num_sample_steps"),
         churn=Churn(
             float(at("S_churn")),
             *(float(at(name, usual)) for name, usual in zip(CHURN, CHURNED, strict=True)),
@@ -141,7 +143,8 @@ def _tree(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _tables(content: Any, kind: str, path: Path) -> list[dict[str, Tensor]]:
     """The tensors of each stage by their names in a `Unet3D`."""
-    group, form = {"averaged": ("ema", AVERAGED), "raw": ("model", RAW)}[kind]
+    groups = {"averaged": ("ema", AVERAGED), "raw": ("model", RAW)}
+    group, form = groups[choose(kind, groups, "kind of weights")]
     table = content.get(group) if isinstance(content, Mapping) else None
     if not isinstance(table, Mapping):
         raise InputError(f"{path} must hold a dict with {group}; it is no merged cascade.")

@@ -30,7 +30,7 @@ from echoflow.networks.unet3d_layers import (
     Stem,
     Widen,
 )
-from echoflow.types import InputError
+from echoflow.types import InputError, check_whole
 
 SKIP_SCALE = 2**-0.5  # of a skip connection beside what it joins
 MIDDLE_HEADS = (8, 64)  # of the middle blocks' cross-attention, whatever the others have
@@ -63,6 +63,8 @@ class UNet3DConfig:
     zero_ef_is_null: bool = False
 
     def __post_init__(self) -> None:
+        numbers = ("channels", "size", "frames", "width", "heads", "head", "groups")
+        check_whole({name: getattr(self, name) for name in numbers})
         for name in ("blocks", "cross"):
             found = len(getattr(self, name))
             if found != len(self.multiples) or not found:
@@ -76,10 +78,15 @@ class UNet3DConfig:
                 f"the widths of a video UNet must be multiples of 4 and of its {self.groups} norm "
                 f"groups; got {odd[0]}."
             )
-        if self.size % self.step or self.frames < 1:
+        if self.multiples[0] != 1 and not self.memory_saving:
             raise InputError(
-                f"a video UNet of this form makes videos of at least 1 frame with sides that are "
-                f"multiples of {self.step}; got {self.frames} frames of {self.size} pixels."
+                "the first level of a video UNet that saves no memory has the width of its input, "
+                f"so that multiples begin with 1; got {self.multiples[0]}."
+            )
+        if self.size % self.step:
+            raise InputError(
+                f"a video UNet of this form makes videos with sides that are multiples of "
+                f"{self.step}; got {self.frames} frames of {self.size} pixels."
             )
 
     @property

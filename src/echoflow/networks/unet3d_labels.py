@@ -27,7 +27,7 @@ from echoflow.networks.unet3d_labels_layers import (
     shrink,
     sinusoid,
 )
-from echoflow.types import InputError
+from echoflow.types import InputError, check_whole
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,18 @@ class LabelUNet3DConfig:
     kernel: int = 7  # of the first convolution
 
     def __post_init__(self) -> None:
+        numbers = ("channels", "size", "frames", "width", "heads", "head", "groups")
+        check_whole({name: getattr(self, name) for name in numbers})
         odd = [n for n in self.widths if n < 1 or n % self.groups]
         if odd or not self.multiples:
             raise InputError(
                 f"the widths of this UNet must be multiples of its {self.groups} norm groups; got "
                 f"{odd[0] if odd else 'none'}."
             )
-        if self.size % self.step or self.frames < 1:
+        if self.size % self.step:
             raise InputError(
-                f"this UNet makes videos of at least 1 frame with sides that are multiples of "
-                f"{self.step}; got {self.frames} frames of {self.size} pixels."
+                f"this UNet makes videos with sides that are multiples of {self.step}; got "
+                f"{self.frames} frames of {self.size} pixels."
             )
         if self.labels < 2 or self.head % 4 or self.kernel % 2 == 0:
             raise InputError(

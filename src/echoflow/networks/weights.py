@@ -33,6 +33,8 @@ def check(tensors: Mapping[str, Tensor], path: Path) -> None:
     """`InputError` for values that are not finite and for more than one floating dtype."""
     examples: dict[torch.dtype, str] = {}
     for key, value in tensors.items():
+        if value.layout is not torch.strided:
+            raise InputError(f"{path}: {key} is a sparse tensor; save it as a dense one.")
         if not value.is_floating_point():
             continue
         examples.setdefault(value.dtype, key)
@@ -68,6 +70,9 @@ def match(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Pat
                 f"{path}: {key} has shape {tuple(tensors[key].shape)}, the model needs "
                 f"{tuple(value.shape)}; config and weights belong to different models."
             )
+        if tensors[key].is_floating_point() != value.is_floating_point():
+            found, needed = (str(one.dtype).removeprefix("torch.") for one in (tensors[key], value))
+            raise InputError(f"{path}: {key} holds {found}, the model needs {needed}.")
 
 
 def first_three(names: list[str]) -> str:
