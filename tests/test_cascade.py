@@ -292,6 +292,15 @@ def test_requests_that_do_not_fit(two: Cascade) -> None:
         second.sample(asked(1), [1])
     with pytest.raises(InputError, match="takes no video of a stage"):
         first.sample(asked(1), [1], torch.zeros(1, 1, 4, 8, 8))
+    for shape in (
+        (2, 1, 4, 8, 8),
+        (1, 3, 4, 8, 8),
+        (1, 4, 8, 8),
+        (1, 1, 4, 32, 32),
+        (1, 1, 9, 8, 8),
+    ):
+        with pytest.raises(InputError, match=r"must have shape \(1, 1, 8, 16, 16\), or fewer"):
+            second.sample(asked(1), [1], torch.zeros(shape))
     with pytest.raises(InputError, match="1 plans for 2 stages"):
         two.sample(asked(1), [1], [PLAN])
     with pytest.raises(InputError, match="start_index 1 needs a start"):

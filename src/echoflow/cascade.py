@@ -74,12 +74,25 @@ class Stage:
                 "order of the stages."
             )
         if self.lowres is not None and before is not None:
+            _check_before(before, (len(seeds), *shape))
             device = device_of(self.generator.net)
             noise = noise_like(shape, descended(seeds, LOWRES_NOISE)).to(device)
             cond = self.lowres.given(cond.to(device), before.to(device), shape[1:], noise)
         if start is not None:
             start = resized(start, shape[1:], "trilinear")
+        plan = replace(plan, overlap=min(plan.overlap, t // 2))  # windows that share more get stuck
         return self.generator.sample(cond, seeds, plan, start, frames).clamp(-1, 1)
+
+
+def _check_before(before: Tensor, made: tuple[int, ...]) -> None:
+    """That a video (b, c, t, h, w) can be made more of: it has no more of anything than `made`."""
+    given = tuple(before.shape)
+    smaller = len(given) == 5 and all(a <= b for a, b in zip(given[2:], made[2:], strict=True))
+    if not smaller or given[:2] != made[:2]:
+        raise InputError(
+            f"the video of the stage before must have shape {made}, or fewer frames and pixels; "
+            f"got {given}."
+        )
 
 
 @dataclass(frozen=True)

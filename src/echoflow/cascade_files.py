@@ -65,9 +65,15 @@ def fingerprint_of(weights: str | Path, name: str | None = None) -> str:
 
 def holds_one(root: Path) -> bool:
     """Whether a folder holds a cascade, published or as runs, or several."""
-    there = [root, *(path.parent for path in root.glob(f"*/{echodiffusion.CONFIG}"))]
-    places = [Place(folder) for folder in there]
-    return bool(_named(root)) or any(all(f.is_file() for f in place.files) for place in places)
+    folders = [root, *(path for path in root.glob("*") if path.is_dir())]
+    return bool(_named(root)) or any(map(_published_in, folders)) or bool(_later(root))
+
+
+def _published_in(folder: Path) -> bool:
+    """Whether a folder is that of a published cascade, even if a piece of it is missing."""
+    config = folder / echodiffusion.CONFIG
+    described = config.is_file() and b"unets" in config.read_bytes()
+    return described or (folder / echodiffusion.WEIGHTS).is_file()
 
 
 def _published(root: Path, name: str | None) -> Path | None:
@@ -87,9 +93,13 @@ def _published(root: Path, name: str | None) -> Path | None:
 
 
 def _check_name(folder: Path, name: str | None) -> None:
-    """That a folder which is said to be 2SCM has two stages."""
-    found = len(echodiffusion.read_stages(folder / echodiffusion.CONFIG))
-    if name is not None and name in RELEASED and found != int(name[0]):
+    """That a folder which is said to be 2SCM has two stages, or is called as is said."""
+    found, own = (
+        len(echodiffusion.read_stages(folder / echodiffusion.CONFIG)),
+        folder.resolve().name,
+    )
+    stages = {own: found, own.partition("_")[0]: found, **{one: int(one[0]) for one in RELEASED}}
+    if name is not None and stages.get(name) != found:
         raise InputError(f"{folder} holds a cascade of {found} stages, not {name}.")
 
 
@@ -99,6 +109,13 @@ def _runs(root: Path, name: str | None) -> list[Path]:
     if name is None and len(names) == 1:
         name = names[0]
     if name is None or name not in names:
+        later = [run for run in _later(root) if run.name[:-2] == name or not (name or names)]
+        if later:
+            first = f"{later[0].name[:-1]}1"
+            raise InputError(
+                f"{later[0]} is there, and the run of the first stage, {first}, is not; train it, "
+                "and put it beside."
+            )
         asked = "a cascade" if name is None else f"the cascade {name}"
         there = f"; it has {', '.join(names)}" if names else ""
         raise InputError(
@@ -115,3 +132,10 @@ def _named(root: Path) -> list[str]:
     """Every NAME of a run NAME-1 that trained the first stage of a cascade."""
     firsts = sorted(p.parent.name[:-2] for p in root.glob(f"*-1/{RECIPE}"))
     return [one for one in firsts if recipes.read(root / f"{one}-1" / RECIPE).stage == "cascade"]
+
+
+def _later(root: Path) -> list[Path]:
+    """The runs NAME-2 and so on of later stages of cascades of which there is no NAME-1."""
+    runs = sorted(path.parent for path in root.glob(f"*-[2-9]/{RECIPE}"))
+    lone = [run for run in runs if not (root / f"{run.name[:-1]}1" / RECIPE).is_file()]
+    return [run for run in lone if recipes.read(run / RECIPE).stage == "cascade"]

@@ -112,7 +112,8 @@ def _of_run(run: Path, before: Stage | None) -> Stage:
     if not (run / "net" / zoo.WEIGHTS).is_file():
         raise InputError(f"{run} has not finished; go on with `echoflow train ... --resume`.")
     net, k = zoo.load(run / "net"), recipe.cascade
-    assert isinstance(net, UNet3D)
+    if not isinstance(net, UNet3D):
+        raise InputError(f"{run / 'net'} holds a {type(net).__name__}; a cascade is of UNet3D.")
     made = None if before is None else (before.shape[1], before.shape[2])
     if before is not None and k.before is not None and k.before != made:
         raise InputError(

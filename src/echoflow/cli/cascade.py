@@ -35,7 +35,8 @@ class Asked:
 def is_cascade(weights: str, model: Sequence[str]) -> bool:
     """Whether a cascade is meant: by its name, or because the folder holds one or runs of one."""
     folder = Path(weights).expanduser()
-    if any("SCM" in name or (folder / f"{name}-1").is_dir() for name in model):
+    runs = (folder / f"{name}-{stage}" for name in model for stage in (1, 2))
+    if any("SCM" in name for name in model) or any(run.is_dir() for run in runs):
         if len(model) > 1:
             raise InputError(f"--model takes one cascade; got {', '.join(model)}.")
         return True
