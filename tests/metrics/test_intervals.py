@@ -33,5 +33,6 @@ def test_seeded_and_refused() -> None:
 
     assert jackknifed(mean, 50, seed=3) == jackknifed(mean, 50, seed=3)
     assert bootstrapped(mean, 50, 100, seed=3) == bootstrapped(mean, 50, 100, seed=3)
+    assert np.isnan(bootstrapped(mean, 1)).all()  # nothing is known of its error
     with pytest.raises(InputError, match="at least 2 items; got 1"):
         jackknifed(mean, 1)

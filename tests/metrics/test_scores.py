@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from closed_forms import GOLDEN
 
 from echoflow.cli import main
-from echoflow.metrics.scores import Draws, report, table
+from echoflow.metrics.scores import Draws, report, table, to_markdown
 from echoflow.types import InputError
 
 HEADER = "FileName,GT EF,Gen EF,Ref EF,SSIM,LPIPS"
@@ -106,6 +107,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ((ROWS[0], "b,40,41"), HEADER, "line 3: Ref EF must be a number; got ''"),
         ((",40,41,44,0.4,0.2",), HEADER, "line 2: FileName is empty"),
         (("a,.6,.5,.5,.5,.3", "b,.4,.4,.4,.5,.3"), HEADER, "GT EF is 0.6; EFs are percentages"),
+        (("a,.6,.5,.5,.5,.3",), HEADER, "GT EF is 0.6; EFs are percentages"),
+        (("a,60,.5,50,.5,.3", "b,40,.4,40,.5,.3"), HEADER, "Gen EF is 0.5; EFs are percentages"),
+        (("a,60,50,.5,.5,.3", "b,40,40,.4,.5,.3"), HEADER, "Ref EF is 0.5; EFs are percentages"),
+        ((*ROWS, "c,.55,55,55,.5,.3"), HEADER, "a GT EF of c is 0.55, others are percentages"),
+        (("a,-3,50,58,0.5,0.3",), HEADER, "line 2: GT EF -3 is not between 0 and 100"),
+        (("a,60,6444273,58,0.5,0.3",), HEADER, "Gen EF 6.44427e.06 is not between"),
+        (("a,60,50,58,50,0.3",), HEADER, "line 2: SSIM 50 is not between -1 and 1"),
+        (("a,60,50,58,0.5,-0.3",), HEADER, "line 2: LPIPS -0.3 is not between"),
+        (("a,60,0,50,5,58,0,0,5,0,3",), HEADER, "line 2 has more cells than the header"),
+        ((), f"{HEADER},GT EF", "has the column GT EF twice"),
     ],
 )
 def test_refusals(
@@ -115,7 +126,26 @@ def test_refusals(
     with pytest.raises(InputError, match=sentence):
         Draws.read(path)
     assert main(["evaluate", "scores", str(path)]) == 2
-    assert sentence in capsys.readouterr().err
+    assert re.search(sentence, capsys.readouterr().err)
+
+
+def test_draws_that_differ_in_number_and_copied_rows_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(written(tmp_path, *ROWS), 10)[0].notes == ()
+    path = written(tmp_path, *ROWS, ROWS[0], header=HEADER.replace(",", " , "))
+    assert main(["evaluate", "scores", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| published rule, best of 2 or 3 | 2 |" in printed
+    assert "Note: videos by their draws: 1 of 3, 1 of 2;" in printed
+    assert "Note: 1 of 5 rows repeat another of their video in every number" in printed
+    assert "'resamples': 1000, 'of': 'videos', 'seed': 0}, scores sha256 " in printed
+
+
+def test_a_single_video_has_no_interval(tmp_path: Path) -> None:
+    found, rows = report(written(tmp_path, ROWS[0]), 10)
+    assert np.isnan(found.metrics["single_mae_low"])
+    assert "| single draw | 1 | - | 10.00 | 10.00 | 0.50 | 0.30 |" in to_markdown(rows)
 
 
 def test_a_file_without_lpips(tmp_path: Path) -> None:

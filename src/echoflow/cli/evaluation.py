@@ -146,7 +146,8 @@ def scores(
 
     report, rows = measure(file, resamples, seed)
     draws = " or ".join(str(count) for count in report.settings["draws"])
-    page = f"{to_markdown(rows)}\n\n{report.n} videos, {draws} draws each.\n\n{SCORES_LEGEND}\n"
+    each = f"{report.n} videos, {draws} draws each."
+    page = f"{to_markdown(rows)}\n\n{each}\n\n{SCORES_LEGEND}\n\n{report.about()}\n"
     if out is not None:
         files(out, report, f"# {file.name}\n\n{page}")
     typer.echo(page, nl=False)

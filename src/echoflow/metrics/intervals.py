@@ -27,7 +27,12 @@ def bootstrapped(
     seed: int = 0,
     level: float = 90.0,
 ) -> Interval:
-    """Percentile bootstrap interval of a statistic of `n` items, `level` in percent."""
+    """Percentile bootstrap interval of a statistic of `n` items, `level` in percent.
+
+    Not a number for a single item, all of whose resamples are equal: nothing is known of its error.
+    """
+    if n < 2:
+        return np.nan, np.nan
     index = np.random.default_rng(seed).integers(0, n, (resamples, n))
     values = [value for value in map(statistic, index) if not np.isnan(value)] or [np.nan]
     tail = (100.0 - level) / 2.0

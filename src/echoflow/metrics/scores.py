@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,9 +26,18 @@ from echoflow.types import InputError
 
 Values = NDArray[np.float64]
 
+_FIELDS = ("asked", "measured", "reference", "ssim", "lpips")
 NAME = "FileName"
 COLUMNS = ("GT EF", "Gen EF", "Ref EF", "SSIM", "LPIPS")
 METRICS = ("r2", "mae", "rmse", "ssim", "lpips")
+POSSIBLE = {
+    "GT EF": (0.0, 100.0),
+    "Gen EF": (-100.0, 200.0),
+    "Ref EF": (-100.0, 200.0),
+    "SSIM": (-1.0, 1.0),
+    "LPIPS": (0.0, math.inf),
+}
+"""What a cell can be. A regressor may leave [0, 100] somewhat; 6444273 has lost its comma."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +64,44 @@ class Draws:
         table = np.full((len(COLUMNS), len(videos), most), np.nan)
         for place, draws in enumerate(found.values()):
             table[:, place, : len(draws)] = np.transpose(draws)
-        if len(videos) > 1 and np.nanmax(table[0]) <= 1.0:
-            raise InputError(
-                f"{path}: the largest GT EF is {np.nanmax(table[0]):.3g}; EFs are percentages. "
-                "Multiply fractions by 100."
-            )
+        for column, values in zip(COLUMNS[:3], table, strict=False):
+            if 0.0 < np.nanmax(values) <= 1.0:
+                raise InputError(
+                    f"{path}: the largest {column} is {np.nanmax(values):.3g}; EFs are "
+                    "percentages. Multiply fractions by 100."
+                )
+        for video, asked in zip(videos, table[0], strict=True):
+            if np.any((asked > 0) & (asked < 1)):
+                raise InputError(
+                    f"{path}: a GT EF of {video} is {np.nanmin(asked):.3g}, others are "
+                    "percentages. Multiply a fraction by 100."
+                )
         return cls(videos, *table)
 
     @property
     def counts(self) -> NDArray[np.int_]:
         """Draws per video (v,)."""
         return np.isfinite(self.asked).sum(axis=1)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many videos have how many draws, if not all have as many; rows that look copied."""
+        counts, rows = self.counts, np.stack([getattr(self, name) for name in _FIELDS], axis=-1)
+        said = []
+        if len(set(counts.tolist())) > 1:
+            videos = Counter(counts.tolist())
+            told = ", ".join(f"{videos[k]} of {k}" for k in sorted(videos, reverse=True))
+            said.append(f"videos by their draws: {told}; a single draw counts every one alike.")
+        same = sum(
+            int(n - len({tuple(row) for row in np.nan_to_num(draws[:n]).tolist()}))
+            for n, draws in zip(counts, rows, strict=True)
+        )
+        if same:
+            said.append(
+                f"{same} of {int(counts.sum())} rows repeat another of their video in every "
+                "number, and count as draws all the same; remove them if they are copies."
+            )
+        return tuple(said)
 
 
 @dataclass(frozen=True)
@@ -142,9 +179,14 @@ RULES: dict[str, tuple[str, Callable[[Draws], _Chosen]]] = {
 def table(draws: Draws, resamples: int = 1000, seed: int = 0) -> dict[str, Row]:
     """A row for each of `RULES`, with 90 % intervals from resampled videos (not clips)."""
     return {
-        key: _row(label.format(k=draws.asked.shape[1]), rule(draws), resamples, seed)
+        key: _row(label.format(k=_either(draws)), rule(draws), resamples, seed)
         for key, (label, rule) in RULES.items()
     }
+
+
+def _either(draws: Draws) -> str:
+    """How many draws a video has, `2 or 3` where that differs."""
+    return " or ".join(map(str, sorted(set(draws.counts.tolist()))))
 
 
 def _row(label: str, chosen: _Chosen, resamples: int, seed: int) -> Row:
@@ -175,7 +217,8 @@ def report(path: str | Path, resamples: int = 1000, seed: int = 0) -> tuple[Repo
         "interval": {"level": 90, "resamples": resamples, "of": "videos", "seed": seed},
     }
     prints = {"scores": fingerprint(Path(path))}
-    return Report("scores", metrics, len(draws.videos), settings, prints), list(found.values())
+    whole = Report("scores", metrics, len(draws.videos), settings, prints, draws.notes)
+    return whole, list(found.values())
 
 
 def to_markdown(rows: list[Row]) -> str:
@@ -193,6 +236,8 @@ def to_markdown(rows: list[Row]) -> str:
 def _cell(value: float, interval: Interval) -> str:
     if math.isnan(value):
         return "-"
+    if math.isnan(interval[0]):
+        return f"{value:.2f}"
     return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
@@ -207,9 +252,14 @@ def _rows(path: Path) -> dict[str, list[list[float]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            _check_header(path, reader.fieldnames or [])
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            _check_header(path, reader.fieldnames)
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
+                if any((cell or "").strip() for cell in row.get(None) or ()):
+                    raise InputError(
+                        f"{where} has more cells than the header; is there a decimal comma?"
+                    )
                 name = (row[NAME] or "").strip()
                 if not name:
                     raise InputError(f"{where}: {NAME} is empty; fill it in.")
@@ -224,14 +274,16 @@ def _rows(path: Path) -> dict[str, list[list[float]]]:
     return found
 
 
-def _check_header(path: Path, there: object) -> None:
-    names = [str(name) for name in there] if isinstance(there, (list, tuple)) else []
+def _check_header(path: Path, names: Sequence[str]) -> None:
     lack = [name for name in (NAME, *COLUMNS) if name not in names]
     if lack:
         raise InputError(
             f"{path} lacks the column {', '.join(lack)}; it has {', '.join(names) or 'none'}. A "
             f"score file has {', '.join((NAME, *COLUMNS))}, separated by commas."
         )
+    twice = [name for name in (NAME, *COLUMNS) if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} has the column {twice[0]} twice; remove one of them.")
 
 
 def _distance(where: str, text: str | None) -> float:
@@ -257,4 +309,7 @@ def _number(where: str, column: str, text: str | None) -> float:
             f"{where}: {column} must be a number; got {(text or '')[:40]!r}. Score that clip "
             "again, or leave its line out and say so."
         )
+    low, high = POSSIBLE[column]
+    if not low <= value <= high:
+        raise InputError(f"{where}: {column} {value:g} is not between {low:g} and {high:g}.")
     return value
