@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,63 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=r"a\.json holds no report"):
         read_reports(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"settings": None}, "settings"),
+        ({"settings": ["frames"]}, "settings"),
+        ({"fingerprints": None}, "fingerprints"),
+        ({"name": ["distribution"]}, "name"),
+        ({"n": "many"}, "n"),
+        ({"n": -1}, "n"),
+        ({"notes": "small"}, "notes"),
+        ({"metrics": {"fd": 5, "fd_low": 6, "fd_high": 4}}, "the interval of fd"),
+    ],
+)
+def test_reports_edited_by_hand_are_refused(
+    change: dict[str, object], what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**json.loads(report(5).to_json()), **change}))
+    with pytest.raises(InputError, match=rf"a\.json holds no report: .*: {what} is not as"):
+        read_reports(path)
+
+
+def test_files_that_were_saved_again(tmp_path: Path) -> None:
+    path, told = tmp_path / "a.json", report(5).to_json()
+    path.write_text(told, encoding="utf-8-sig")
+    assert read_reports(path) == (Report.from_json(told),)
+    path.write_text(json.dumps({"reports": [json.loads(told)] * 2}))
+    with pytest.raises(InputError, match="has the report distribution twice"):
+        read_reports(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"a\.json holds no report"):
+        read_reports(path)
+
+
+def test_what_is_not_compared_and_what_must_be_read_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (tmp_path / f"{name}.json" for name in "ab")
+    one = replace(report(5), notes=("features of a random network",))
+    other = replace(report(6), notes=("features of a random network", "few"))
+    other = replace(other, metrics={"fd": 6.0, "mmd": 0.2})
+    told = [json.loads(x.to_json()) for x in (one, report(1, "x"))]
+    a.write_text(json.dumps({"reports": told}))
+    b.write_text(other.to_json())
+    assert main(["report", str(a), str(b)]) == 0
+    printed = capsys.readouterr().out
+    for said in (
+        "Only in A: kid.",
+        "Only in B: mmd.",
+        "Note on A and B: features of a random network",
+        "Note on B: few",
+        "Only in A: x.",
+        "A: against sha256 abc.",
+    ):
+        assert said in printed
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

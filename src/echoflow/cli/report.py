@@ -17,10 +17,11 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Also write the page to this file.")] = None,
 ) -> None:
     """Compare two reports: both numbers, their difference, and whether intervals overlap."""
-    from echoflow.metrics.comparison import paired, read_reports, to_markdown
+    from echoflow.metrics.comparison import paired, read_reports, to_markdown, unpaired
 
-    pairs = paired(read_reports(first), read_reports(second))
-    parts = [f"A {first}, B {second}", *(to_markdown(a, b) for a, b in pairs), LEGEND]
+    both = read_reports(first), read_reports(second)
+    parts = [f"A {first}, B {second}", *(to_markdown(a, b) for a, b in paired(*both))]
+    parts += [*unpaired(*both), LEGEND]
     page = "\n\n".join(parts) + "\n"
     if out is not None:
         from echoflow.files import atomic_file

@@ -53,11 +53,34 @@ class Report:
                 k: float("nan") if v is None else float(v) for k, v in data["metrics"].items()
             }
             notes = tuple(map(str, data.get("notes", ())))
-            return cls(**{**data, "metrics": metrics, "notes": notes})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            found = cls(**{**data, "metrics": metrics, "notes": notes})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(
                 "this is not a report's JSON; give a file that evaluate wrote."
             ) from error
+        if wrong := found._changed(data):
+            raise InputError(
+                f"this is not a report's JSON: {wrong[0]} is not as evaluate writes it; evaluate "
+                "again."
+            )
+        return found
+
+    def _changed(self, data: Mapping[str, Any]) -> list[str]:
+        """What in a report that was read from `data` is of another kind, as an edit leaves it."""
+        prints = self.fingerprints
+        right = {
+            "name": isinstance(self.name, str),
+            "n": isinstance(self.n, int) and not isinstance(self.n, bool) and self.n >= 0,
+            "settings": isinstance(self.settings, dict),
+            "fingerprints": isinstance(prints, dict)
+            and all(isinstance(one, str) for one in prints.values()),
+            "notes": isinstance(data.get("notes", []), list),
+        }
+        wrong = [key for key, fits in right.items() if not fits]
+        for name in self.names():
+            low, high = self.interval(name) or (0.0, 0.0)
+            wrong += [f"the interval of {name}"] if low > high else []
+        return wrong
 
     def names(self) -> tuple[str, ...]:
         """The metrics without the ends of their intervals."""
@@ -142,8 +165,10 @@ def number(value: float) -> str:
 
 
 def span(interval: Interval | None) -> str:
-    """An interval as a cell of a table."""
-    return "-" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
+    """An interval as a cell of a table; a dash where nothing is known of it."""
+    if interval is None or all(map(math.isnan, interval)):
+        return "-"
+    return f"{number(interval[0])} to {number(interval[1])}"
 
 
 def _finite(value: float) -> float | None:

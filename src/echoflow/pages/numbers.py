@@ -73,8 +73,7 @@ def cell(report: Report, name: str) -> str:
     if name not in report.metrics:
         return "-"
     value, interval = number(report.metrics[name]), report.interval(name)
-    empty = interval is None or span(interval) in ("- to -", "inf to inf")
-    return value if empty else f"{value} [{span(interval)}]"
+    return value if span(interval) in ("-", "inf to inf") else f"{value} [{span(interval)}]"
 
 
 def write(out: Path, page: Page, reports: Sequence[Report]) -> tuple[Path, ...]:

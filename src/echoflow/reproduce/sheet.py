@@ -114,9 +114,8 @@ class Sheet:
         report = self.reports.get(row)
         if report is None or metric not in report.metrics:
             return "-"
-        interval = report.interval(metric)
-        value = number(report.metrics[metric])
-        return value if interval is None else f"{value} ({span(interval)})"
+        value, reach = number(report.metrics[metric]), span(report.interval(metric))
+        return value if reach == "-" else f"{value} ({reach})"
 
     def _about(self) -> str:
         """Settings that all rows share, those of single rows, and every note once."""
