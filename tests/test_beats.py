@@ -55,6 +55,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = beats(hearts, against=hearts)
     assert {f"against_{name}" for name in NAMES} <= report.metrics.keys()
     assert report.metrics["rate"] == report.metrics["against_rate"]
+    assert report.interval("rate_std") is not None
     assert main(["evaluate", "beats", str(hearts)]) == 0
     assert "| ef_mask | " in capsys.readouterr().out
     words = ["evaluate", "beats", str(hearts), "--against", str(hearts), "--floors", "1"]

@@ -52,6 +52,13 @@ def test_videos_left_out_are_counted(tmp_path: Path) -> None:
         InputError, match=r"no videos to take features of.* 8 shorter than 6 frames"
     ):
         distances(real, real, RandomFeatures(), frames=6)
+    (made / "x.avi").write_bytes(b"")
+    broken = distances(made, real, RandomFeatures(), frames=5)
+    assert broken.notes[-1].startswith("made: 1 further video is left out (empty-file 1);")
+    for i in range(3):
+        write_video(made / f"v{i:02d}.avi", short, 16)
+    with pytest.raises(InputError, match=r"got 8 and 5.* 5 of 9 videos of made used.* 1 further"):
+        distances(made, real, RandomFeatures(), frames=5)
 
 
 def test_real_videos_are_brought_to_the_rate_and_size_of_the_generated(tmp_path: Path) -> None:

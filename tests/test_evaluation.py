@@ -9,6 +9,7 @@ import torch
 from tiny_engine import FRAMES, RADIUS, TinyEngine, disc, disc_mask, engine, untrained_space
 
 from echoflow.data.manifest import Manifest
+from echoflow.data.video import write_video
 from echoflow.evaluation import (
     adherence,
     evaluate,
@@ -64,6 +65,37 @@ def test_a_dataset_without_requests_has_no_obedience(dataset: Manifest, tmp_path
     report = evaluate(tmp_path)
     assert "ef_r2" not in report.metrics
     assert report.metrics["frame_correlation"] > 0.5
+
+
+def test_requests_are_percentages_and_those_without_are_counted(
+    dataset: Manifest, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset.root / "Videos", tmp_path / "Videos")
+    extras = {uid: dict(cells) for uid, cells in dataset.extras.items()}
+    first, second, *_ = extras
+    extras[first]["EF_requested"] = ""
+    (tmp_path / "Videos" / f"{second}.avi").write_bytes(b"")
+    Manifest(tmp_path, dataset.records, extras, {}).write()
+    report = evaluate(tmp_path)
+    assert report.n == 11
+    assert report.notes[0].endswith(
+        "1 further video is left out (empty-file 1); `echoflow data check` says which and why."
+    )
+    assert report.notes[1].startswith("10 of 11 videos have ef_ scores")
+    extras[first]["EF_requested"] = "0.55"
+    Manifest(tmp_path, dataset.records, extras, {}).write()
+    with pytest.raises(InputError, match=rf"of {first}: ef must be .* Multiply a fraction by 100"):
+        evaluate(tmp_path)
+
+
+def test_videos_too_short_to_flicker_are_counted(tmp_path: Path) -> None:
+    for i, frames in enumerate((2, 5)):
+        write_video(tmp_path / f"v{i}.avi", np.zeros((frames, 32, 32), np.uint8), 16)
+    report = evaluate(tmp_path)
+    assert report.n == 2
+    assert "1 of 2 videos of" in report.notes[0]
+    assert report.interval("flicker") is not None
+    assert np.isnan(report.interval("flicker") or 0).all()
 
 
 def test_a_bare_folder_of_videos_can_stand_beside_it(dataset: Manifest) -> None:

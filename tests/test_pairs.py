@@ -59,6 +59,23 @@ def test_partners_are_found_by_name_and_counted(tmp_path: Path) -> None:
         pairs(open_source(tmp_path / "c"), open_source(a))
 
 
+def test_small_pictures_and_damaged_files_are_counted(tmp_path: Path) -> None:
+    a, b = films(tmp_path / "a"), films(tmp_path / "b", 3)
+    for root in (a, b):
+        write_video(root / "v0.avi", np.zeros((6, 8, 8), np.uint8), 16)
+    write_video(a / "w.avi", np.zeros((6, 32, 32), np.uint8), 16)
+    (b / "x.avi").write_bytes(b"no video")
+    report = pairs(open_source(b), open_source(a))
+    assert report.n == 3
+    assert report.notes[:2] == (
+        "4 of 5 recordings have a partner of their name.",
+        "Left out of 4 pairs: 1 below 11 pixels a side.",
+    )
+    assert report.notes[2].startswith("b: 1 further video is left out (unreadable 1)")
+    low, high = report.interval("psnr_of_mean") or (0, 0)
+    assert low <= report.metrics["psnr_of_mean"] <= high
+
+
 def test_the_floor_is_the_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = films(tmp_path / "a", side=112), films(tmp_path / "b", 9, side=112)
     words = ["evaluate", "pairs", str(b), "--against", str(a), "--lpips", "none"]

@@ -37,6 +37,8 @@ def test_varied_videos_score_higher_than_equal_ones(tmp_path: Path) -> None:
 def test_too_few_videos(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 2 usable videos; got 0"):
         variety(folder(tmp_path / "a", 3, 9), RandomClasses(), frames=9)
+    with pytest.raises(InputError, match=r"got 0.* Left out: 3 shorter than 9 frames"):
+        variety(tmp_path / "a", RandomClasses(), frames=9)
     with pytest.raises(InputError, match="splits of 50000 images are empty"):
         variety(tmp_path / "a", RandomClasses(), frames=4, nominal=50_000)
 

@@ -19,11 +19,12 @@ from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.prepare import Window, load_clip
 from echoflow.data.sources import open_source
-from echoflow.distances import Progress, fingerprint_of, used
+from echoflow.distances import Progress, fingerprint_of, unopened, used
 from echoflow.interop.bundle import filters_of
 from echoflow.judges import Segmenter
 from echoflow.looks import RESAMPLES, mean
 from echoflow.metrics.clinical import curve_roughness
+from echoflow.metrics.intervals import bootstrapped
 from echoflow.metrics.report import Report, fingerprint
 from echoflow.metrics.rhythm import Rhythm
 from echoflow.pipeline import Pipeline, load, weights_folder
@@ -100,7 +101,10 @@ def _of(dataset: str | Path | Manifest, split: Split | None) -> Manifest:
     chosen = manifest.of(split)
     if not chosen:
         part = f" of split {split.value}" if split else ""
-        raise InputError(f"{manifest.root} has no videos{part}; give a dataset that has some.")
+        gone = "".join(f" {note}" for note in unopened(manifest))
+        raise InputError(
+            f"{manifest.root} has no videos{part}; give a dataset that has some.{gone}"
+        )
     return replace(manifest, records=chosen)
 
 
@@ -124,11 +128,19 @@ def _measured(
         metrics |= mean(name, values[np.isfinite(values)], seed)
     rates = table[:, NAMES.index("rate")]
     silent = int(np.isnan(rates).sum())
-    metrics["rate_std"] = float(np.nanstd(rates)) if silent < len(rates) else NAN
+    metrics |= _spread("rate_std", rates[np.isfinite(rates)], seed)
     notes = used(manifest, len(rows), left)
     if silent:
         notes += (f"{manifest.root.name}: no rhythm is found in {silent} of {len(rows)} videos.",)
     return metrics, notes, len(rows)
+
+
+def _spread(name: str, values: NDArray[np.float64], seed: int) -> dict[str, float]:
+    """A standard deviation over videos and its interval; not a number where there are none."""
+    if not len(values):
+        return {name: NAN}
+    low, high = bootstrapped(lambda i: float(values[i].std()), len(values), RESAMPLES, seed)
+    return {name: float(values.std()), f"{name}_low": low, f"{name}_high": high}
 
 
 def beat(engine: Pipeline, clip: Clip) -> Beat:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoflow.data.findings import Flaw
+from echoflow.data.findings import Flaw, left_out_line
 from echoflow.data.manifest import FILE_LIST, Manifest
 from echoflow.data.prepare import PROTOCOLS, Window, load_clip
 from echoflow.data.sources import open_source
@@ -113,12 +113,16 @@ def between(
     generated: Seen, real: Seen, covariance: Covariance = "sample", seed: int = 0
 ) -> Report:
     """The distances of two datasets whose features are there."""
-    report = distribution(real.features, generated.features, covariance, seed=seed)
+    left = (*generated.notes, *real.notes)
+    try:
+        report = distribution(real.features, generated.features, covariance, seed=seed)
+    except InputError as error:
+        raise InputError(" ".join([str(error), *left])) from error
     return replace(
         report,
         settings={**report.settings, "clip": "first frames", "split": real.split},
         fingerprints={"dataset": generated.fingerprint, "against": real.fingerprint},
-        notes=(*report.notes, *generated.notes, *real.notes),
+        notes=(*report.notes, *left),
     )
 
 
@@ -149,15 +153,27 @@ def _features(
     try:
         found = extracted(network, clips())
     except InputError as error:
-        raise InputError(f"{manifest.root}: {error}{_left_out(left)}") from error
+        gone = "".join(f" {note}" for note in unopened(manifest))
+        raise InputError(f"{manifest.root}: {error}{_left_out(left)}{gone}") from error
     known = {**found.settings, "fps": cut.fps}
     return replace(found, settings=known), used(manifest, found.videos, left)
 
 
 def used(manifest: Manifest, videos: int, left: Mapping[str, int]) -> tuple[str, ...]:
-    """A note on the videos of a dataset that were left out, and why; none if all were used."""
-    count = f"{videos} of {len(manifest.records)} videos of {manifest.root.name} used."
-    return (count + _left_out(left),) if left else ()
+    """Notes on the videos of a dataset that were left out, and why; none if all were used.
+
+    First those that were read, then those that the dataset could not be opened with.
+    """
+    name = manifest.root.resolve().name
+    count = f"{videos} of {len(manifest.records)} videos of {name} used."
+    notes = (count + _left_out(left),) if left else ()
+    return (*notes, *unopened(manifest))
+
+
+def unopened(manifest: Manifest) -> tuple[str, ...]:
+    """A note on the videos that are not among the records of a dataset; none if all are."""
+    line = left_out_line(manifest.findings, None)
+    return () if line is None else (f"{manifest.root.resolve().name}: {line}.",)
 
 
 def _left_out(left: Mapping[str, int]) -> str:

@@ -139,6 +139,13 @@ def score(
     return left
 
 
+def unread(wanted: int, scored: int) -> tuple[str, ...]:
+    """A note on the videos of which there is no row; none if all were scored."""
+    if scored == wanted:
+        return ()
+    return (f"{wanted - scored} of {wanted} videos cannot be read and are left out.",)
+
+
 def part_of(out: Path) -> Path:
     """Where the rows of a score file are until all are there."""
     return out.with_name(f"{out.name}.part")

@@ -177,7 +177,10 @@ def asked_of(manifest: Manifest) -> Iterator[tuple[Record, float]]:
                 f"{manifest.root}: {ASKED} of {record.uid} is {cell!r}; it must be an EF in "
                 "percent or empty."
             )
-        yield record, asked
+        try:
+            yield record, check_ef(asked)
+        except InputError as error:
+            raise InputError(f"{manifest.root}: {ASKED} of {record.uid}: {error}") from error
 
 
 def obedience(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, list[View]]:
@@ -214,6 +217,11 @@ def evaluate(
     asked, measured, views = obedience(ours)
     if len(asked):
         metrics |= _by_view(asked, measured, [view.name for view in views])
+    if len(asked) < len(ours.records) and any(asked_of(ours)):
+        notes.append(
+            f"{len(asked)} of {len(ours.records)} videos have ef_ scores: those whose EF was both "
+            "asked for and measured."
+        )
     prints = {"dataset": fingerprint_of(ours)}
     if theirs is not None:
         other = looks(theirs, lambda done: tell(before + done, total))

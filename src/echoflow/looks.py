@@ -53,7 +53,11 @@ def looks(manifest: Manifest, tell: Callable[[int], None]) -> Looks:
         steady.append([f(video) if len(video) >= 3 else np.nan for f in scores])
     if not greys:
         raise InputError(f"{manifest.root}: none of {len(manifest.records)} videos can be read.")
-    return Looks(np.array(steady), np.stack(greys), used(manifest, len(greys), left))
+    notes, brief = used(manifest, len(greys), left), int(np.isnan(steady).any(axis=1).sum())
+    if brief:
+        name = manifest.root.resolve().name
+        notes += (f"{brief} of {len(greys)} videos of {name} are too short to be steady or not.",)
+    return Looks(np.array(steady), np.stack(greys), notes)
 
 
 def mean(name: str, values: np.ndarray, seed: int) -> dict[str, float]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from echoflow.data.manifest import Manifest
 from echoflow.data.video import read_gray
-from echoflow.distances import Progress, fingerprint_of
+from echoflow.distances import Progress, fingerprint_of, unopened
 from echoflow.looks import RESAMPLES, mean
-from echoflow.metrics.image import mae, mse, psnr, ssim
+from echoflow.metrics.image import LEAST, mae, mse, psnr, ssim
 from echoflow.metrics.lpips import Lpips
 from echoflow.metrics.report import Report
 from echoflow.types import InputError, Record, Split
@@ -51,8 +51,8 @@ def pairs(
 ) -> Report:
     """MSE, MAE, PSNR, SSIM and (with its network) LPIPS of videos of one name, [0, 1] grey.
 
-    Of every pair each `every`-th frame is compared. Pairs of other shapes, and videos that cannot
-    be read, are left out and counted. `split` is one of `theirs`.
+    Of every pair each `every`-th frame is compared. Pairs of other shapes or too small for SSIM,
+    and videos that cannot be read, are left out and counted. `split` is one of `theirs`.
     """
     found = paired(ours, theirs.of(split))
     rows: list[list[float]] = []
@@ -68,6 +68,9 @@ def pairs(
             tell(done, len(found))
         if a.shape != b.shape:
             left["of two shapes"] += 1
+            continue
+        if min(a.shape[1:]) < LEAST:
+            left[f"below {LEAST} pixels a side"] += 1
             continue
         shapes.add(a.shape)
         rows.append(_scores(a[::every], b[::every], lpips))
@@ -87,7 +90,8 @@ def pairs(
         "seed": seed,
     }
     prints = {"dataset": fingerprint_of(ours), "against": fingerprint_of(theirs)}
-    return Report("pairs", metrics, len(rows), settings, prints, _notes(ours, found, left))
+    notes = (*_notes(ours, theirs.of(split), found, left), *unopened(ours), *unopened(theirs))
+    return Report("pairs", metrics, len(rows), settings, prints, tuple(dict.fromkeys(notes)))
 
 
 def paired(ours: Manifest, theirs: Sequence[Record]) -> list[Pair]:
@@ -114,14 +118,21 @@ def _metrics(rows: NDArray[np.float64], felt: bool, seed: int) -> dict[str, floa
     metrics: dict[str, float] = {}
     for name, values in zip(names, rows.T, strict=True):
         metrics |= mean(name, values, seed)
-    error = metrics["mse"]
-    return metrics | {"psnr_of_mean": -10 * math.log10(error) if error > 0 else math.inf}
+    ends = {"psnr_of_mean": "mse", "psnr_of_mean_low": "mse_high", "psnr_of_mean_high": "mse_low"}
+    return metrics | {name: _decibels(metrics[error]) for name, error in ends.items()}
 
 
-def _notes(ours: Manifest, found: Sequence[Pair], left: Mapping[str, int]) -> tuple[str, ...]:
+def _decibels(error: float) -> float:
+    return -10 * math.log10(error) if error > 0 else math.inf if error == 0 else math.nan
+
+
+def _notes(
+    ours: Manifest, theirs: Sequence[Record], found: Sequence[Pair], left: Mapping[str, int]
+) -> tuple[str, ...]:
     notes = []
-    if len(found) < len(ours.records):
-        notes.append(f"{len(found)} of {len(ours.records)} videos have a partner of their name.")
+    for who, there in (("videos", len(ours.records)), ("recordings", len(theirs))):
+        if len(found) < there:
+            notes.append(f"{len(found)} of {there} {who} have a partner of their name.")
     if left:
         why = ", ".join(f"{count} {what}" for what, count in sorted(left.items()))
         notes.append(f"Left out of {len(found)} pairs: {why}.")

@@ -27,6 +27,7 @@ from echoflow.types import InputError, Split, choose
 
 Videos = NDArray[np.uint8]
 Values = NDArray[np.float64]
+BLOCKS = 20
 NETWORKS = ("inception", "inception-fidelity", "random")
 
 
@@ -114,11 +115,17 @@ def variety(
         rates.add(round(fps, 2))
         sizes.add(video.shape[1:])
         found.append(network(video[:frames]))
+    about = used(replace(manifest, records=records), len(found), left)
+    if len(found) < 2:
+        raise InputError(
+            f"an Inception score needs at least 2 usable videos; got {len(found)}."
+            + "".join(f" {note}" for note in about)
+        )
     score = _score(found, splits, nominal)
     metrics = {"is": score(np.arange(len(found)))}
     metrics["is_std"] = inception_score(np.concatenate(found), splits, nominal).std
     plain = _score(found, splits, None)
-    low, high = jackknifed(plain, len(found), seed=seed)
+    low, high = jackknifed(plain, len(found), BLOCKS, seed)
     moved = metrics["is"] - plain(np.arange(len(found)))  # by `nominal`
     metrics |= {"is_low": max(low + moved, 1.0), "is_high": high + moved}
     settings = {
@@ -131,11 +138,11 @@ def variety(
         "nominal": nominal,
         "extractor": network.identity.name,
         "extractor_sha256": network.identity.sha256,
-        "interval": {"level": 90, "blocks": 20, "of": "videos"},
+        "interval": {"level": 90, "blocks": min(BLOCKS, len(found)), "of": "videos"},
         "seed": seed,
     }
     caveat = (network.identity.caveat,) if network.identity.caveat else ()
-    notes = (*caveat, *used(replace(manifest, records=records), len(found), left))
+    notes = (*caveat, *about)
     prints = {"dataset": fingerprint_of(manifest)}
     return Report("inception score", metrics, len(found), settings, prints, notes)
 
@@ -143,9 +150,7 @@ def variety(
 def _score(
     found: list[Values], splits: int, nominal: int | None
 ) -> Callable[[NDArray[np.intp]], float]:
-    """The score of the videos of an index; `InputError` for fewer than two."""
-    if len(found) < 2:
-        raise InputError(f"an Inception score needs at least 2 usable videos; got {len(found)}.")
+    """The score of the videos of an index."""
     return lambda index: (
         inception_score(np.concatenate([found[i] for i in index.tolist()]), splits, nominal).mean
     )

@@ -55,7 +55,11 @@ def test_counts(films: Path, bundle: Path, tmp_path: Path, capsys) -> None:
     (report,) = read_reports(tmp_path / "t" / "table.json")
     told = {"train": 1, "val": 1, "test": 1, "frames": 5}
     assert report.metrics == told
+    assert report.notes == ()
     assert "| videos | 7465 | 1 | -7464 | 1288 | 1 |" in capsys.readouterr().out
+    (films / video_path("0XC")).write_bytes(b"")
+    assert main(words("7", films, bundle, tmp_path / "u")) == 0
+    assert "1 further video is left out (empty-file 1)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def draws(
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
     from echoflow.drawn import Drawn
-    from echoflow.draws import Subject, Task, measured_by, some
+    from echoflow.draws import Subject, Task, measured_by, some, unread
     from echoflow.judges import sha256_of
     from echoflow.metrics.scores import report, to_markdown
     from echoflow.rulers import caveats, ruler
@@ -109,8 +109,10 @@ def draws(
     _draw(given, follows, kept)
     found, rows = report(out, seed=seed)
     page = f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}\n"
-    page += "".join(f"\nNote: {caveat}\n" for caveat in caveats(judged, records))
-    files(out.with_suffix(""), _named(found, follows, split, asdict(task)), f"# {out}\n\n{page}")
+    notes = (*caveats(judged, records), *unread(len(records), found.n))
+    found = _named(found, follows, split, asdict(task), notes)
+    page += f"\n{found.about()}\n"
+    files(out.with_suffix(""), found, f"# {out}\n\n{page}")
     typer.echo(page, nl=False)
 
 
@@ -130,14 +132,20 @@ def _draw(given: tuple[Any, ...], follows: Mapping[str, str], kept: Drawn | None
 
 
 def _named(
-    report: Report, follows: Mapping[str, str], split: str, task: Mapping[str, object]
+    report: Report,
+    follows: Mapping[str, str],
+    split: str,
+    task: Mapping[str, object],
+    notes: tuple[str, ...],
 ) -> Report:
     """A report of scores with what they were measured on, and by which networks."""
     settings = {**task, **report.settings, "split": split, "lpips_sha256": follows["lpips"]}
     own = {name: follows[name] for name in ("weights", "model", "plans", "inference")}
     prints = {"data": follows["dataset"], "regressor": follows["judge"]}
     prints |= {"weights": " ".join(own.values())}
-    return replace(report, settings=settings, fingerprints={**report.fingerprints, **prints})
+    prints = {**report.fingerprints, **prints}
+    told = (*notes, *report.notes)
+    return replace(report, settings=settings, fingerprints=prints, notes=told)
 
 
 def _judges(weights: str, lpips: Path | None) -> tuple[Regressor, Lpips | None]:

@@ -100,15 +100,20 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
     return dict(Counter(finding.kind for finding in findings).most_common())
 
 
-def left_out_line(findings: Iterable[Finding], read: int) -> str | None:
-    """What training says of the videos it does not get; None if all `read` are all there are."""
+def left_out_line(findings: Iterable[Finding], read: int | None) -> str | None:
+    """What is said of the videos that are left out; None if all `read` are all there are.
+
+    Without `read`, which a part of a dataset cannot tell, they are further ones.
+    """
     findings = tuple(findings)
     missing = len(left_out(findings))
     if not missing:
         return None
     kinds = counts(f for f in findings if f.excluded is not None)
+    of = f"{missing:,} further" if read is None else f"{missing:,} of {missing + read:,}"
     return (
-        f"{missing:,} of {missing + read:,} videos are left out "
+        f"{of} video{'' if read is None and missing == 1 else 's'} "
+        f"{'is' if missing == 1 else 'are'} left out "
         f"({', '.join(f'{kind} {n:,}' for kind, n in kinds.items())}); "
         "`echoflow data check` says which and why"
     )

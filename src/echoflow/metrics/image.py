@@ -16,6 +16,8 @@ from echoflow.types import InputError
 Picture = NDArray[np.uint8]
 Values = NDArray[np.float64]
 
+LEAST = 11  # pixels a side: the window of SSIM
+
 
 def mse(a: Picture, b: Picture) -> Values:
     """Mean squared error per picture, [0, 1] scale."""
@@ -81,10 +83,15 @@ def roughness(video: Picture) -> float:
 
 
 def _pair(a: Picture, b: Picture) -> tuple[Values, Values]:
-    if a.shape != b.shape or a.dtype != np.uint8 or b.dtype != np.uint8 or min(a.shape[-2:]) < 11:
+    if (
+        a.shape != b.shape
+        or a.dtype != np.uint8
+        or b.dtype != np.uint8
+        or min(a.shape[-2:]) < LEAST
+    ):
         raise InputError(
-            "pictures must both be uint8, of one shape, at least 11 pixels wide and high; got "
-            f"{a.dtype} {a.shape} and {b.dtype} {b.shape}."
+            f"pictures must both be uint8, of one shape, at least {LEAST} pixels wide and high; "
+            f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}."
         )
     return a.astype(np.float64) / 255.0, b.astype(np.float64) / 255.0
 

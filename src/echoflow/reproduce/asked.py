@@ -14,7 +14,7 @@ from torch import Tensor
 
 from echoflow.data.prepare import Window
 from echoflow.distances import fingerprint_of
-from echoflow.draws import EF_RANGE, Subject, Task, measured_by, score, some
+from echoflow.draws import EF_RANGE, Subject, Task, measured_by, score, some, unread
 from echoflow.judges import Regressor, sha256_of
 from echoflow.metrics.report import Report
 from echoflow.metrics.scores import METRICS as SCORES
@@ -78,7 +78,8 @@ def _row(job: Job, task: str, rule: str, what: str) -> Report:
     }
     prints = {**whole.fingerprints, "data": fingerprint_of(job.source), "weights": job.fingerprint}
     prints |= {"regressor": sha256_of(regressor.net)[:16]}
-    notes = (*NOTES, *note, *caveats(job.weights, records))
+    gone = unread(len(records), whole.n)
+    notes = (*NOTES, *note, *caveats(job.weights, records), *whole.notes, *gone)
     return Report(f"ours {task}, {what}", metrics, whole.n, settings, prints, notes)
 
 

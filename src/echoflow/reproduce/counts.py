@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 
-from echoflow.data.findings import left_out_line
 from echoflow.data.manifest import FILE_LIST
 from echoflow.data.table import read_table
 from echoflow.distances import fingerprint_of
@@ -23,16 +22,14 @@ HEARTS = 96
 
 
 def counted(job: Job) -> dict[str, Report]:
-    """Videos by split and their mean number of frames; what had to be left out is said."""
+    """Videos by split and their mean number of frames."""
     records = job.source.records
     metrics = {split.value.lower(): float(len(job.source.of(split))) for split in Split}
     metrics["frames"] = float(np.mean([record.frames for record in records]))
     rates = sorted({round(record.fps, 2) for record in records})
     settings = {"views": [view.name for view in job.views], "fps": rates}
-    left = left_out_line(job.source.findings, len(records))
     prints = {"dataset": fingerprint_of(job.source)}
-    notes = (f"{left}.",) if left else ()
-    return {"videos": Report("videos", metrics, len(records), settings, prints, notes)}
+    return {"videos": Report("videos", metrics, len(records), settings, prints)}
 
 
 def filtered(job: Job) -> dict[str, Report]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from echoflow.distances import unopened
 from echoflow.files import atomic_file
 from echoflow.metrics.report import Report
 from echoflow.reproduce import asked, balance, costs, counts, downstream, losses, sweeps
@@ -93,6 +94,9 @@ def reproduce(key: str, job: Job | None, out: Path) -> Sheet:
         kind = "simulated hearts" if job.phantom else "recordings"
         column, on = job.beside, f"{job.source.root.name} ({kind})"
     reports = table.make(job if table.needs_data else None)
+    if table.needs_data and job is not None:
+        gone = unopened(job.source)
+        reports = {row: replace(one, notes=(*one.notes, *gone)) for row, one in reports.items()}
     sheet = Sheet(quoted, column, on, reports, table.metrics)
     files = {"md": sheet.to_markdown().encode(), "csv": sheet.to_csv().encode()}
     files |= {"json": sheet.to_json().encode(), "png": sheet.to_png()}
