@@ -36,7 +36,7 @@ def test_any_folder(films, bundle, tmp_path, capsys):
     assert main(words) == 0
     printed = capsys.readouterr()
     assert printed.out == f"4 videos encoded in {tmp_path / 'z'}\n"
-    assert "1 of 5 videos are left out (truncated 1)" in printed.err
+    assert "1 of 5 videos is left out (truncated 1)" in printed.err
     latents = Latents.read(tmp_path / "z")
     assert [record.ef for record in latents.records] == [50, 60, 40, 30]
     plan = json.loads((tmp_path / "z/latents.json").read_text())["plan"]

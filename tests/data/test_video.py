@@ -233,7 +233,7 @@ def test_unknown_suffix_rate_and_grey(tmp_path):
         write_video(tmp_path / "x.avi", echo(1), 0)
     with pytest.raises(InputError, match=r"unknown gray 'lumma'.*Did you mean luma"):
         read_gray(tmp_path, "lumma")  # type: ignore[arg-type]
-    assert GRAYS == ("luma", "mean", "keep")
+    assert GRAYS == ("luma", "mean", "keep", "labels")
 
 
 def test_damage_that_a_decoder_paints_over_is_refused_where_it_matters(tmp_path):
