@@ -66,14 +66,7 @@ def fingerprint_of(weights: str | Path, name: str | None = None) -> str:
 def holds_one(root: Path) -> bool:
     """Whether a folder holds a cascade, published or as runs, or several."""
     folders = [root, *(path for path in root.glob("*") if path.is_dir())]
-    return bool(_named(root)) or any(map(_published_in, folders)) or bool(_later(root))
-
-
-def _published_in(folder: Path) -> bool:
-    """Whether a folder is that of a published cascade, even if a piece of it is missing."""
-    config = folder / echodiffusion.CONFIG
-    described = config.is_file() and b"unets" in config.read_bytes()
-    return described or (folder / echodiffusion.WEIGHTS).is_file()
+    return bool(_named(root)) or any(map(echodiffusion.is_cascade, folders)) or bool(_later(root))
 
 
 def _published(root: Path, name: str | None) -> Path | None:

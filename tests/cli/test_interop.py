@@ -56,6 +56,15 @@ def test_synthesise_with_a_release(
     assert json.loads((out / "dataset.json").read_text())["relabelled"] is False
 
 
+def test_a_cascade_needs_no_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "2SCM").mkdir()
+    (tmp_path / "2SCM/config.yaml").write_text("unets: {}\n")
+    for verb in ("import", "export"):
+        assert main([verb, str(tmp_path / "2SCM"), "--out", str(tmp_path / "new")]) == 2
+        assert "used as it lies there" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_import_export_and_animate_again(film: Path, published: Path, tmp_path: Path) -> None:
     """The same film of one seed from a release, the bundle made of it, and the release of that."""

@@ -94,10 +94,8 @@ def from_mask(
     would with the EF asked for; no network was trained for that. The same seed gives the same
     video.
     """
-    for path in (out, pseudo):
-        if path is not None:
-            video_path(path)
-    if pseudo is not None and pseudo.resolve() == out.resolve():
+    video_path(out)
+    if pseudo is not None and video_path(pseudo, "--pseudo").resolve() == out.resolve():
         raise InputError(f"--pseudo and --out are both {out}; give each a file of its own.")
     if transfer == "quantile":
         refuse_given({"--reg": reg}, "for a transport with entropy, which quantile has none of")

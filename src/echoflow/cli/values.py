@@ -62,9 +62,9 @@ def refuse_given(options: Mapping[str, object], purpose: str) -> None:
         )
 
 
-def video_path(path: Path) -> Path:
-    """`path` if its suffix is one of a video that can be written."""
-    choose(path.suffix.lower(), WRITABLE, "suffix of --out")
+def video_path(path: Path, option: str = "--out") -> Path:
+    """`path`, which an option gives, if its suffix is one of a video that can be written."""
+    choose(path.suffix.lower(), WRITABLE, f"suffix of {option}")
     return path
 
 

@@ -70,6 +70,12 @@ def load(
     return tuple(_built(*pair, path) for pair in zip(configs, tables, strict=True))
 
 
+def is_cascade(folder: Path) -> bool:
+    """Whether a folder is that of a published cascade, even if a piece of it is missing."""
+    described = (folder / CONFIG).is_file() and b"unets" in (folder / CONFIG).read_bytes()
+    return described or (folder / WEIGHTS).is_file()
+
+
 def read_stages(path: Path) -> tuple[Stage, ...]:
     """The stages that a `config.yaml` describes."""
     tree = _tree(path)

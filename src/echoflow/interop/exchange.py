@@ -17,7 +17,7 @@ from torch import nn
 
 from echoflow import __version__
 from echoflow.files import atomic_file, new_folder, sha256
-from echoflow.interop import bundle, echoflow, hub, release
+from echoflow.interop import bundle, echodiffusion, echoflow, hub, release
 from echoflow.interop.bundle import Parts
 from echoflow.interop.card import About, readme
 from echoflow.networks import zoo
@@ -37,6 +37,7 @@ def import_weights(
 ) -> Parts | nn.Module:
     """A published model, or a release, as a native folder or a bundle in the new folder `out`."""
     folder = hub.find(source, subfolder)
+    _refuse_cascade(folder)
     if echoflow.is_model(folder):
         net = echoflow.load(folder)
         with new_folder(out) as work:
@@ -54,6 +55,14 @@ def import_weights(
         bundle.write(parts, work)
         _write_provenance(work, source, folder, parts.origin)
     return parts
+
+
+def _refuse_cascade(folder: Path) -> None:
+    if echodiffusion.is_cascade(folder):
+        raise InputError(
+            f"{folder} is a published cascade of EchoDiffusion, which is used as it lies there: "
+            f"animate INPUT --weights {folder}."
+        )
 
 
 def _write_provenance(work: Path, source: str | Path, root: Path, origin: Iterable[Path]) -> None:
@@ -96,6 +105,7 @@ def export_weights(folder: str | Path, out: str | Path, data: str | None = None)
             card = {**parts.card, "data": data or parts.card.get("data")}
             _write_card(work, About.of_bundle(card, parts, names, _provenance(folder)))
         return names
+    _refuse_cascade(folder)
     if not echoflow.is_model(folder):
         raise InputError(
             f"{folder} is neither a network (config.json) nor a bundle ({bundle.CARD})."
