@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 from test_fit import same_weights
 
 from echoflow.data.phantom.layout import write_dynamic
@@ -132,18 +133,21 @@ def test_a_worker_that_cannot_write_says_so_in_a_sentence(
     assert "Traceback" not in told
 
 
-def test_runs_share_the_cores_with_those_that_there_are(
+def test_runs_share_the_cores_with_those_that_there_are_and_the_last_has_them_all(
     latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares, start = [], abreast._Worker.start
+    workers, shares, start = [], [], abreast._Worker.start
 
-    def told(recipe: Recipe, run: Path, share: int) -> object:
-        shares.append(share)
-        return start(recipe, run, share)
+    def told(recipe: Recipe, run: Path, threads: int) -> object:
+        shares.append(threads)
+        workers.append(start(recipe, run, threads))
+        return workers[-1]
 
     monkeypatch.setattr(abreast._Worker, "start", told)
-    train_all(jobs(latents, tmp_path, 3), 4)
-    assert shares == [2, 2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    train_all([*jobs(latents, tmp_path, 3)[:1], *jobs(latents, tmp_path, 60)[1:]], 4)
+    assert shares == [4, 4]
+    assert [worker.threads.value for worker in workers] == [4, 8]
 
 
 def test_runs_save_and_leave_when_the_first_process_is_killed(

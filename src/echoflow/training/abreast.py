@@ -1,8 +1,9 @@
 """Runs that do not need one another, several at once: small networks leave cores idle.
 
-Each has a process of its own with its share of the cores. A signal to the first process ends all of
-them, every one behind a checkpoint; where it is killed instead, they save and leave by themselves.
-They take no Ctrl-C, which a terminal sends to all: the first process passes it on.
+Each has a process of its own with its share of the cores, which grows as others end. A signal to
+the first process ends all of them, every one behind a checkpoint; where it is killed instead, they
+save and leave by themselves. They take no Ctrl-C, which a terminal sends to all: the first process
+passes it on.
 """
 
 from __future__ import annotations
@@ -50,11 +51,12 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
     try:
         with stoppable() as asked:
             while (waiting or running) and not asked() and not failed:
+                threads = _threads(min(at_once, len(running) + len(waiting)))
                 while waiting and len(running) < at_once:
-                    share = min(at_once, len(running) + len(waiting))
-                    running.append(_Worker.start(*waiting.pop(0), share))
+                    running.append(_Worker.start(*waiting.pop(0), threads))
                 sleep(LOOK)
                 for worker in running:
+                    worker.threads.value = threads
                     worker.report(tell)
                 codes = [worker.process.exitcode for worker in running]
                 failed = [worker for worker, code in zip(running, codes, strict=True) if code]
@@ -74,6 +76,11 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
         )
 
 
+def _threads(parts: int) -> int:
+    """Of a run that has one of so many parts of the cores."""
+    return max(1, torch.get_num_threads() // parts)
+
+
 def _why(code: int) -> str:
     """What an exit code tells of the end of a process."""
     number = -code if code < 0 else code - 128
@@ -86,26 +93,26 @@ def _why(code: int) -> str:
 
 @dataclass
 class _Worker:
-    """A run in a process of its own, which counts its steps in shared memory."""
+    """A run in a process of its own; memory that both share holds its steps and its threads."""
 
     recipe: Recipe
     process: SpawnProcess
     step: Synchronized[int]
+    threads: Synchronized[int]
     told: int = 0
 
     @classmethod
-    def start(cls, recipe: Recipe, run: Path, share: int) -> _Worker:
-        """A process with one of `share` parts of the cores."""
+    def start(cls, recipe: Recipe, run: Path, threads: int) -> _Worker:
+        """A process that begins with so many threads."""
         context = get_context("spawn")
-        step = context.Value("i", 0)
-        threads = max(1, torch.get_num_threads() // share)
-        process = context.Process(target=_work, args=(recipe, run, threads, step, os.getpid()))
+        step, share = context.Value("i", 0), context.Value("i", threads)
+        process = context.Process(target=_work, args=(recipe, run, step, share, os.getpid()))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()  # which hears of no Ctrl-C while it does not know what to do about it
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return cls(recipe, process, step)
+        return cls(recipe, process, step, share)
 
     def report(self, tell: Tell) -> None:
         """Pass on how far it is, if that is further than before."""
@@ -115,13 +122,17 @@ class _Worker:
             tell(self.recipe.stage, now, self.recipe.engine.steps)
 
 
-def _work(recipe: Recipe, run: Path, threads: int, step: Synchronized[int], parent: int) -> None:
+def _work(
+    recipe: Recipe, run: Path, step: Synchronized[int], threads: Synchronized[int], parent: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads.value)
 
     def progress(done: int, logs: Logs) -> None:
         step.value = done
+        if torch.get_num_threads() != threads.value:
+            torch.set_num_threads(threads.value)
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)
 
@@ -129,6 +140,8 @@ def _work(recipe: Recipe, run: Path, threads: int, step: Synchronized[int], pare
         trained(recipe, run, progress)
     except InputError as error:
         sys.exit(f"{recipe.stage}: {error}")
+    except (MemoryError, torch.OutOfMemoryError):
+        sys.exit(f"{recipe.stage}: memory is full; train fewer at once.")
     except OSError as error:
         kept = "checkpoints that are whole stay"
         full = disk_full(run, run.resolve(), kept) if is_full(error) else None
