@@ -82,9 +82,9 @@ def recipe(root: Path, name: str, steps: int, changes: list[str]) -> Any:
     base += [f"engine.{key}={steps}" for key in ("validate_every", "checkpoint_every")]
     base += ["engine.picture_every=0", *(["avae.every=2"] if name == WITH_POOL else [])]
     if name == AFTERWARDS:
-        first = trained(recipe(root, FIRST, steps, ROWS[FIRST]), folder_of(root, FIRST))
-        base += [f"start={first}", f"engine.steps={steps // 4}", "avae.adversary_from=0"]
-        base += ["engine.lr=5e-4", "engine.decay=0.5", "engine.ema=0.99"]
+        base += [f"start={folder_of(root, FIRST) / 'avae'}", "avae.adversary_from=0"]
+        base += [f"engine.steps={steps // 4}", "engine.lr=5e-4", "engine.decay=0.5"]
+        base += ["engine.ema=0.99"]
     return named("nano-avae").changed([*base, *changes])
 
 
@@ -149,6 +149,8 @@ def runs(args: argparse.Namespace, root: Path) -> Iterator[tuple[dict[str, Any],
     for name, changes in wanted.items():
         if args.rows and name not in args.rows:
             continue
+        if name == AFTERWARDS:
+            trained(recipe(root, FIRST, args.steps, ROWS[FIRST]), folder_of(root, FIRST))
         run = trained(recipe(root, name, args.steps, changes), folder_of(root, name))
         avae: Any = zoo.load(run)
         found, pictures = {}, []

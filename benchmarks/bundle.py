@@ -32,8 +32,8 @@ from echoflow.evaluation import (
     sweep,
 )
 from echoflow.files import atomic_file
-from echoflow.metrics.report import Report, fingerprint, number
-from echoflow.pipeline import Pipeline, load, weights_folder
+from echoflow.metrics.report import Report, number
+from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.synthesis import UNSEEN, DatasetPlan, accepted, phantom_masks, synthesise
 from echoflow.types import Split, View
 
@@ -142,7 +142,7 @@ def main() -> None:
         **where(),
         "seed": plan.seed,
         "weights": args.weights,
-        "fingerprint": fingerprint(weights_folder(args.weights)),
+        "fingerprint": weights_print(args.weights),
         "reports": [json.loads(report.to_json()) for report in reports],
     }
     with atomic_file(args.out) as work:

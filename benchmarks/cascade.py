@@ -40,9 +40,8 @@ from echoflow.data.sources import open_source
 from echoflow.draws import Measure, Subject, Task, measured_by, score, some
 from echoflow.files import atomic_file
 from echoflow.judges import Regressor
-from echoflow.metrics.report import fingerprint
 from echoflow.metrics.scores import report
-from echoflow.pipeline import NANO, weights_folder
+from echoflow.pipeline import NANO, weights_print
 from echoflow.pipeline import load as load_pipeline
 from echoflow.sampling import Churn, SamplingPlan
 from echoflow.types import INFERENCE, InputError
@@ -146,7 +145,7 @@ def opened(words: argparse.Namespace) -> Bench:
     assert isinstance(regressor, Regressor)
     follows = {
         "weights": fingerprint_of(words.weights, words.model),
-        "judge": fingerprint(weights_folder(NANO)),
+        "judge": weights_print(NANO),
         "strangers": f"{STRANGERS} {hearts.name}",
         "where": f"{where()['machine']} {words.device} {words.inference}",
     }

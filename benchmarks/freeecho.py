@@ -46,7 +46,7 @@ from echoflow.metrics.image import psnr, ssim
 from echoflow.metrics.intervals import bootstrapped
 from echoflow.metrics.report import Report, fingerprint, number
 from echoflow.networks import zoo
-from echoflow.pipeline import Pipeline, load, weights_folder
+from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.synthesis import UNSEEN
 from echoflow.training.stages import trained
 from echoflow.training.table import named
@@ -232,7 +232,7 @@ def picture(folder: Path | None, name: str, shown: list[np.ndarray]) -> None:
 def followed(part: str, args: argparse.Namespace) -> dict[str, object]:
     """What the rows of a part follow from: of weights and of networks the hash, not the name."""
     settings = {"n": args.n, "steps": args.steps}
-    settings["weights"] = fingerprint(weights_folder(args.weights))
+    settings["weights"] = weights_print(args.weights)
     if part == "latent":
         return settings
     networks(args.runs, args.patients, args.train_steps)

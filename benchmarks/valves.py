@@ -26,8 +26,7 @@ from echoflow.data.leaflets import MITRAL, closedness
 from echoflow.data.phantom.patient import PhantomPatient
 from echoflow.files import atomic_file
 from echoflow.metrics.cavity import Finder
-from echoflow.metrics.report import fingerprint
-from echoflow.pipeline import Pipeline, load, weights_folder
+from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.types import View
 
 SEED = 77
@@ -124,7 +123,7 @@ def main() -> None:
             sheet = picture({name: films for name, (_, films, _) in made.items()}, 4, 14)
             sheet.save(args.films.with_stem(f"{args.films.stem}-{view.name}"))
     card = {**where(), "seed": SEED, "weights": args.weights}
-    card["fingerprint"] = fingerprint(weights_folder(args.weights))
+    card["fingerprint"] = weights_print(args.weights)
     with atomic_file(args.out) as work:
         work.write_text(json.dumps({**card, "rows": rows}, indent=2) + "\n")
 

@@ -23,11 +23,11 @@ from echoflow.judges import Regressor
 from echoflow.latents import Moments
 from echoflow.metrics.comparison import read_reports
 from echoflow.metrics.page import Page, Picture, Section
-from echoflow.metrics.report import Report, fingerprint
+from echoflow.metrics.report import Report
 from echoflow.networks.heads import EFRegressor, EFRegressorConfig
 from echoflow.pages.beside import pairs_of
 from echoflow.pages.numbers import write
-from echoflow.pipeline import weights_folder
+from echoflow.pipeline import weights_print
 from echoflow.types import Clip, InputError, Record, Split, View
 
 FRAMES = 6
@@ -127,7 +127,7 @@ def test_a_floor_names_the_networks_that_measured_it(real: Manifest, tmp_path: P
     few = replace(real, records=real.records[:4])
     report = evaluate(few, few)
     found = floored(report, evaluate, few, 1, "nano", 0, lambda *_: None)
-    networks = fingerprint(weights_folder("nano"))
+    networks = weights_print("nano")
     assert {floor.fingerprints["networks"] for floor in found.floors.values()} == {networks}
     floor = found.floors[AVAE]
     other = replace(floor, fingerprints={**floor.fingerprints, "networks": "others"})

@@ -25,9 +25,9 @@ from echoflow.judges import Segmenter
 from echoflow.looks import RESAMPLES, mean
 from echoflow.metrics.clinical import curve_roughness
 from echoflow.metrics.intervals import bootstrapped
-from echoflow.metrics.report import Report, fingerprint
+from echoflow.metrics.report import Report
 from echoflow.metrics.rhythm import Rhythm
-from echoflow.pipeline import Pipeline, load, weights_folder
+from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.privacy import PrivacyByView, PrivacyFilter, correlations, features_of
 from echoflow.truth.scores import Beating
 from echoflow.types import Clip, InputError, Split
@@ -79,7 +79,7 @@ def beats(
     theirs = None if against is None else _of(against, split)
     total = len(ours.records) + (len(theirs.records) if theirs else 0)
     metrics, notes, n = _measured(engine, ours, seed, lambda done: tell(done, total))
-    prints = {"dataset": fingerprint_of(ours), "networks": fingerprint(weights_folder(weights))}
+    prints = {"dataset": fingerprint_of(ours), "networks": weights_print(weights)}
     if theirs is not None:
         before = len(ours.records)
         real, more, _ = _measured(engine, theirs, seed, lambda done: tell(before + done, total))

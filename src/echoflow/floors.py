@@ -20,8 +20,8 @@ from echoflow.data.prepare import load_clip
 from echoflow.draws import shown
 from echoflow.evaluation import regressor_error
 from echoflow.latents import LatentSpace
-from echoflow.metrics.report import Report, fingerprint, number, span
-from echoflow.pipeline import Pipeline, load, unmeasured, weights_folder
+from echoflow.metrics.report import Report, number, span
+from echoflow.pipeline import Pipeline, load, unmeasured, weights_print
 from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.synthesis import Regressor
 from echoflow.types import InputError, Record
@@ -158,7 +158,7 @@ def floored(
             halved,
         )
     if parts:
-        prints = {"networks": fingerprint(weights_folder(weights))}
+        prints = {"networks": weights_print(weights)}
         by = {AVAE} if regressor is None else {AVAE, REAL}
         found |= {name: _measured_by(found[name], prints) for name in by & found.keys()}
     return Floored(report, found, parts)

@@ -24,6 +24,7 @@ from echoflow.interop.bundle import Parts
 from echoflow.judges import Regressor, Segmenter
 from echoflow.latents import LatentSpace, LatentStats
 from echoflow.metrics.cavity import Finder, cavity
+from echoflow.metrics.report import fingerprint
 from echoflow.networks.heads import EFRegressor, LVSegmenter
 from echoflow.networks.inference import Inference, device_of, for_inference
 from echoflow.networks.trunks import DeepLab, R2Plus1D
@@ -32,6 +33,7 @@ from echoflow.process import Process, RectifiedFlow
 from echoflow.sampling import SamplingPlan, sample
 from echoflow.types import InputError, View
 
+REPORT = "report.json"
 NANO = "nano"
 GPU_BATCH = 32
 
@@ -225,6 +227,11 @@ def weights_folder(weights: str | Path) -> Path:
             "release, or a hub id of the form owner/name."
         )
     return hub.find(weights)
+
+
+def weights_print(weights: str | Path) -> str:
+    """The fingerprint of weights; the report of what they measured is none of their files."""
+    return fingerprint(weights_folder(weights), but=REPORT)
 
 
 def assembled(

@@ -81,3 +81,8 @@ def test_fingerprint_sees_content_and_names(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) != first
     assert fingerprint(tmp_path / "b") != fingerprint(tmp_path)
     assert len(first) == 16
+    both = fingerprint(tmp_path)
+    (tmp_path / "report.json").write_text("what came of it")
+    assert fingerprint(tmp_path) != both == fingerprint(tmp_path, but="report.json")
+    with pytest.raises(FileNotFoundError):
+        fingerprint(tmp_path / "nothing")

@@ -45,16 +45,15 @@ def truth(
     asked, chosen = efs(ef), views(view)
     check_device(device)
     setting = check_inference(inference)
-    from echoflow.metrics.report import fingerprint
     from echoflow.pages.numbers import write
     from echoflow.pages.truth import page
-    from echoflow.pipeline import load, weights_folder
+    from echoflow.pipeline import load, weights_print
     from echoflow.truth import Kept, TruthPlan, examine, settings
 
     plan = TruthPlan(hearts, chosen, asked, seed=seed, quality=quality)
     pipeline = load(weights, device, model or (), setting)
     plan = replace(plan, motion=pipeline.motion.tuned(steps, guidance))
-    prints = {"weights": fingerprint(weights_folder(weights))}
+    prints = {"weights": weights_print(weights)}
     follows_from = {**settings(pipeline, plan), **prints, "inference": setting}
     kept = Kept.begin(out.with_name(f"{out.name}.part"), follows_from)
     with bar("videos") as progress:

@@ -253,9 +253,12 @@ def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> Fre
     recipe = inside.parent / folder.RECIPE
     if not recipe.is_file():
         return FreeEcho(net.to(device), told or "sector")
-    stage, options = (whole := recipes.read(recipe)).stage, whole.freeecho
-    if stage != "freeecho":
-        raise InputError(f"{recipe} trained stage {stage}, and the network is one of Free-Echo.")
+    trained = recipes.read(recipe)
+    if trained.stage != "freeecho":
+        raise InputError(
+            f"{recipe} trained stage {trained.stage}, and the network is one of Free-Echo."
+        )
+    options = trained.freeecho
     if told not in (None, options.told):
         raise InputError(
             f"the network in {inside} was told of {options.told} in training; got {told}."

@@ -175,11 +175,14 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def fingerprint(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file, or of all files below a folder with names."""
+def fingerprint(path: Path, but: str | None = None) -> str:
+    """First 16 hex digits of the SHA-256 of a file, or of all files below a folder with names.
+
+    Files that are called `but` do not count.
+    """
     digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
+    below = sorted(p for p in path.rglob("*") if p.is_file() and p.name != but)
+    for file in below if path.is_dir() else [path]:
         digest.update(str(file.relative_to(path)).encode())
         with file.open("rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):

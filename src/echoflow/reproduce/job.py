@@ -24,8 +24,8 @@ from echoflow.data.sources import open_source
 from echoflow.data.subset import gathered
 from echoflow.distances import fingerprint_of
 from echoflow.files import atomic_file
-from echoflow.metrics.report import Report, fingerprint, plain
-from echoflow.pipeline import Pipeline, load, weights_folder
+from echoflow.metrics.report import Report, plain
+from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.reproduce.printed import BY_VIEW, SETS
 from echoflow.types import Inference, InputError, Split, View, choose
 
@@ -188,7 +188,7 @@ class Job:
         """Of the weights."""
         if self.model is not None:
             return cascade_files.fingerprint_of(self.weights, self.model)
-        return fingerprint(weights_folder(self.weights))
+        return weights_print(self.weights)
 
     def kept(self, row: str, make: Callable[[], Report]) -> Report:
         """The report of a row, from its file where the row is done."""
