@@ -158,7 +158,7 @@ def test_downstream_goes_on_where_it_was(hearts: Path, bundle: Path, tmp_path: P
     out = tmp_path / "t"
     settings = [word for setting in TINY for word in ("--set", setting)]
     asked = words("8", hearts, bundle, out, "--n", "8", "--trainings", "2", *settings)
-    assert main(asked) == 0
+    assert main([*asked, "--at-once", "2"]) == 0
     reports = {report.name: report for report in read_reports(out / "table.json")}
     rebuilt = "Reconstructed, A-VAE of the weights"
     assert list(reports) == [REAL, rebuilt, UNFILTERED, FILTERED]

@@ -117,7 +117,9 @@ def test_a_worker_that_is_killed_is_told_of(latents: Path, tmp_path: Path) -> No
             if stage == "reid" and worker.pid:
                 os.kill(worker.pid, signal.SIGKILL)
 
-    told = r"stage reid has ended, killed from outside, as the system does where memory runs out"
+    told = (
+        r"training of reid has ended, killed from outside, as the system does where memory runs out"
+    )
     with pytest.raises(InputError, match=told):
         train_all(jobs(latents, tmp_path, LONG)[:1], 2, kill)
 
@@ -126,10 +128,10 @@ def test_a_worker_that_cannot_write_says_so_in_a_sentence(
     latents: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ((recipe, _), *_) = jobs(latents, tmp_path, 3)
-    with pytest.raises(InputError, match="stage reid has ended, with the message above"):
+    with pytest.raises(InputError, match="has ended, with the message above"):
         train_all([(recipe, tmp_path / ("x" * 300))], 2)
     told = capfd.readouterr().err
-    assert "reid: [Errno 36] File name too long" in told
+    assert "x: [Errno 36] File name too long" in told
     assert "Traceback" not in told
 
 
@@ -164,7 +166,7 @@ def test_the_others_save_when_one_is_refused(
 ) -> None:
     (_, here), other = jobs(latents, tmp_path, LONG)
     refused = named("nano-reid").changed([f"data={tmp_path / 'nothing'}"])
-    with pytest.raises(InputError, match="training of stage reid has ended"):
+    with pytest.raises(InputError, match="training of reid has ended"):
         train_all([(refused, here), other], 2)
     assert "reid: " in capfd.readouterr().err
     assert not is_held(tmp_path / "lifm")

@@ -46,6 +46,9 @@ def reproduce(
     trainings: Annotated[
         int, typer.Option(min=1, help="Trainings of a row of tables 8 and echodiffusion-4.")
     ] = 3,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="Trainings at a time, each with its share of the cores.")
+    ] = 1,
     recipe: Annotated[str, typer.Option(help="Recipe of those trainings.")] = "nano-ef",
     set_: Annotated[
         list[str] | None,
@@ -97,6 +100,7 @@ def reproduce(
                 n=n,
                 seed=seed,
                 seeds=trainings,
+                at_once=at_once,
                 recipe=recipe,
                 settings=tuple(set_ or ()),
                 steps=_numbers(steps, int, "--steps"),

@@ -38,10 +38,10 @@ class Job:
     """`on` is the dataset, of which `view` takes a part; `column` the paper's data set beside it.
 
     `n` videos are made for each row; left out, what the table's protocol says. `seeds` trainings
-    are run of every row, of `recipe` changed by `settings`. `steps` and `scales` are those of the
-    sweeps, the paper's if empty. `gated`: clips start at end-diastole, and that frame is the
-    anatomy. `extractors` name the networks of distances. `model` names the cascade of EchoDiffusion
-    that `weights` hold, where they do.
+    are run of every row, `at_once` at a time, of `recipe` changed by `settings`. `steps` and
+    `scales` are those of the sweeps, the paper's if empty. `gated`: clips start at end-diastole,
+    and that frame is the anatomy. `extractors` name the networks of distances. `model` names the
+    cascade of EchoDiffusion that `weights` hold, where they do.
     """
 
     on: Path
@@ -53,6 +53,7 @@ class Job:
     n: int | None = None
     seed: int = 0
     seeds: int = 3
+    at_once: int = 1
     recipe: str = "nano-ef"
     settings: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
@@ -67,8 +68,11 @@ class Job:
     tell: Tell = lambda what, done, total: None
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or (self.n is not None and self.n < 1):
-            raise InputError(f"n and seeds must be at least 1; got {self.n} and {self.seeds}.")
+        if min(self.seeds, self.at_once) < 1 or (self.n is not None and self.n < 1):
+            raise InputError(
+                f"n, seeds and at_once must be at least 1; got {self.n}, {self.seeds} and "
+                f"{self.at_once}."
+            )
         if self.column is not None:
             choose(self.column, SETS, "data set of the papers")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
 from echoflow.networks.trunks import R2Plus1DConfig
 from echoflow.reproduce.job import Job, slug
+from echoflow.training.abreast import train_all
 from echoflow.training.judges import grey_of, rate_of
 from echoflow.training.recipes import Recipe
 from echoflow.training.recordings import period
@@ -40,6 +40,7 @@ Values = NDArray[np.float64]
 METRICS = ("r2", "mae", "rmse")
 STATISTICS: Mapping[str, Callable[[Values, Values], float]] = {"r2": r2, "mae": mae, "rmse": rmse}
 RESAMPLES = 2000
+ANSWERS = "test.json"
 WHOLE = Window()
 
 
@@ -48,29 +49,26 @@ def predictions(
 ) -> Values:
     """EF in percent (seeds, n) of the test videos by the regressors trained on the folders `data`.
 
-    Runs are kept in `runs/<row>-<seed>` and gone on with; the answers lie in them, too.
+    Runs are kept in `runs/<row>-<seed>` and gone on with; the answers lie in them, too. Those of a
+    row are trained `job.at_once` at a time.
     """
+    runs = [job.out / "runs" / f"{slug(row)}-{seed}" for seed in range(job.seeds)]
+    recipes = [recipe_on(job, data, seed, synthetic) for seed in range(job.seeds)]
+    both = list(zip(recipes, runs, strict=True))
+    unasked = [(recipe, run) for recipe, run in both if not (run / ANSWERS).is_file()]
+    train_all(unasked, job.at_once, job.tell)
+    for recipe, run in unasked:
+        answered = _asked(trained(recipe, run), test, job)
+        with atomic_file(run / ANSWERS) as work:
+            work.write_text(json.dumps(answered) + "\n")
     found = []
-    for seed in range(job.seeds):
-        run = job.out / "runs" / f"{slug(row)}-{seed}"
-        answers = run / "test.json"
-        if not answers.is_file():
-            recipe = recipe_on(job, data, seed, synthetic)
-            steps = recipe.engine.steps
-            told = partial(_told, job, f"{row}, training {seed + 1} of {job.seeds}", steps)
-            net = trained(recipe, run, told)
-            answered = _asked(net, test, job)
-            with atomic_file(answers) as work:
-                work.write_text(json.dumps(answered) + "\n")
+    for run in runs:
+        answers = run / ANSWERS
         answered = json.loads(answers.read_text())
         if list(answered) != [record.uid for record in test.records]:
             raise InputError(f"{answers} is about other test videos; choose another folder.")
         found.append(list(answered.values()))
     return np.array(found, np.float64)
-
-
-def _told(job: Job, what: str, steps: int, step: int, logs: object) -> None:
-    job.tell(what, step, steps)
 
 
 def recipe_of(job: Job) -> Recipe:

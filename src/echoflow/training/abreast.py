@@ -32,7 +32,7 @@ from echoflow.types import InputError
 Job = tuple[Recipe, Path]
 """A recipe, and the folder of its run."""
 Tell = Callable[[str, int, int], None]
-"""(what, done, in all)."""
+"""(name of the run's folder, done, in all)."""
 
 LOOK = 0.2  # seconds between two looks at who is done
 
@@ -45,7 +45,7 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
     """
     if at_once == 1:
         for recipe, run in jobs:
-            trained(recipe, run, _telling(recipe, tell))
+            trained(recipe, run, _telling(run.name, recipe, tell))
         return
     waiting, running, failed = list(jobs), list[_Worker](), list[_Worker]()
     try:
@@ -70,7 +70,7 @@ def train_all(jobs: Sequence[Job], at_once: int, tell: Tell = lambda *_: None) -
             worker.process.join()
     if failed:
         raise InputError(
-            f"the training of stage {failed[0].recipe.stage} has ended, "
+            f"the training of {failed[0].name} has ended, "
             f"{_why(failed[0].process.exitcode or 0)}; the others have saved a checkpoint. The "
             "same command goes on."
         )
@@ -95,6 +95,7 @@ def _why(code: int) -> str:
 class _Worker:
     """A run in a process of its own; memory that both share holds its steps and its threads."""
 
+    name: str
     recipe: Recipe
     process: SpawnProcess
     step: Synchronized[int]
@@ -112,14 +113,14 @@ class _Worker:
             process.start()  # which hears of no Ctrl-C while it does not know what to do about it
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return cls(recipe, process, step, share)
+        return cls(run.name, recipe, process, step, share)
 
     def report(self, tell: Tell) -> None:
         """Pass on how far it is, if that is further than before."""
         now = self.step.value
         if now > self.told:
             self.told = now
-            tell(self.recipe.stage, now, self.recipe.engine.steps)
+            tell(self.name, now, self.recipe.engine.steps)
 
 
 def _work(
@@ -139,14 +140,14 @@ def _work(
     try:
         trained(recipe, run, progress)
     except InputError as error:
-        sys.exit(f"{recipe.stage}: {error}")
+        sys.exit(f"{run.name}: {error}")
     except (MemoryError, torch.OutOfMemoryError):
-        sys.exit(f"{recipe.stage}: memory is full; train fewer at once.")
+        sys.exit(f"{run.name}: memory is full; train fewer at once.")
     except OSError as error:
         kept = "checkpoints that are whole stay"
         full = disk_full(run, run.resolve(), kept) if is_full(error) else None
-        sys.exit(f"{recipe.stage}: {full or f'{error}; {kept}.'}")
+        sys.exit(f"{run.name}: {full or f'{error}; {kept}.'}")
 
 
-def _telling(recipe: Recipe, tell: Tell) -> Progress:
-    return lambda step, logs: tell(recipe.stage, step, recipe.engine.steps)
+def _telling(name: str, recipe: Recipe, tell: Tell) -> Progress:
+    return lambda step, logs: tell(name, step, recipe.engine.steps)
