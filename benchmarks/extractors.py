@@ -6,8 +6,9 @@ Usage: python benchmarks/extractors.py [--names ef,random,r2plus1d] [--videos 4]
 Videos of 112 x 112 are made as they are asked for, so that what memory there is belongs to the
 network and its features. Every network is measured in a process of its own, with N videos and with
 4 N: the growth is that of the peak from one to the other, per video. Published networks whose file
-is not at hand are measured without weights, which changes nothing of this. Prints a table and
-writes results/extractors.json.
+is not at hand are measured without weights, which changes nothing of this. Frames a second are
+also given as a share of the first network's, named in the table: the machine's speed and whatever
+else it does are in both. Prints a table and writes results/extractors.json.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from echoflow.files import atomic_file
 from echoflow.metrics.features import FeatureExtractor, extracted
 from echoflow.types import InputError
 
-NAMES = ("random", "ef", *TRUNKS, "inception", "i3d")
+NAMES = ("ef", "random", *TRUNKS, "inception", "i3d")
 SIDE = 112
 WARM = 3  # until the allocator has what it needs
 
@@ -108,18 +109,21 @@ def main() -> None:
     print(
         f"of {', '.join(EXTRACTORS)}; {args.videos} and {4 * args.videos} videos, {args.device}\n"
     )
-    print("| extractor | weights | frames | frames/s | peak, MB | growth, MB per video |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    rows = []
-    for name in args.names.split(","):
+    names = args.names.split(",")
+    head = ("extractor", "weights", "frames", "frames/s", f"of {names[0]}'s", "peak, MB")
+    print("| " + " | ".join((*head, "growth, MB per video")) + " |\n" + "| --- " * 7 + "|")
+    rows: list[dict[str, object]] = []
+    for name in names:
         found = row(name, args.videos)
         rows.append(found)
         if "left_out" in found:
-            print(f"| {name} | - | - | - | - | - | {found['left_out']}", flush=True)
+            print(f"| {name} | - | - | - | - | - | - | {found['left_out']}", flush=True)
             continue
+        base = float(str(rows[0].get("frames_per_s", "nan")))
+        found["of_first"] = float(str(found["frames_per_s"])) / base
         print(
             f"| {name} | {'its own' if found['weights'] else 'none'} | {found['frames']} | "
-            f"{found['frames_per_s']:.1f} | {found['peak_mb']:.0f} | "
+            f"{found['frames_per_s']:.1f} | {found['of_first']:.2f} | {found['peak_mb']:.0f} | "
             f"{found['growth_mb_per_video']:+.3f} |",
             flush=True,
         )
