@@ -98,6 +98,6 @@ def test_command(
     for place in ("ECHO_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(place, str(tmp_path / "empty"))
     assert main(words) == 2
-    assert "the network vgg16 is not on this machine: get vgg16-397923af.pth" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "the network vgg16 is not on this machine: get vgg16-397923af.pth" in told
+    assert "--lpips none" in told

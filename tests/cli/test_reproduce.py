@@ -72,7 +72,7 @@ def test_steps(hearts: Path, bundle: Path, tmp_path: Path, capsys) -> None:
     reports = read_reports(out / "table.json")
     assert [report.name for report in reports] == ["1", "2"]
     for report in reports:
-        assert {"fd", "fd_low", "kid", "ef_r2", "ef_mae_high", "seconds"} <= report.metrics.keys()
+        assert {"fd_low", "kid", "ef_r2", "ef_mae_high", "seconds_low"} <= report.metrics.keys()
         assert report.settings["sampling"]["solver"] == "euler"
         assert report.settings["ef: extractor_sha256"]
         assert report.n == 8

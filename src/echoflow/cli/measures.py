@@ -38,10 +38,13 @@ def pairs(
     from echoflow.metrics.lpips import FILES, Lpips, Trunk
     from echoflow.pages.numbers import write
     from echoflow.pages.pairs import measured, page
-    from echoflow.types import choose
+    from echoflow.types import InputError, choose
 
     choose(lpips, [*FILES, "none"], "trunk")
-    felt = None if lpips == "none" else Lpips(cast(Trunk, lpips), extractor_folder)
+    try:
+        felt = None if lpips == "none" else Lpips(cast(Trunk, lpips), extractor_folder)
+    except InputError as error:
+        raise InputError(f"{error} Or go without LPIPS: --lpips none.") from error
     with bars() as tell:
         found = measured(
             dataset, against, felt, check_split(split), every, floors, weights, seed, tell
