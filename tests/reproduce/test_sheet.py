@@ -78,6 +78,27 @@ def test_rows_that_are_numbers_are_in_order() -> None:
     assert Sheet(steps, "all", "x", reports, ("r2",)).rows == ("5", "10", "50", "100")
 
 
+def test_rows_that_begin_with_a_number_are_in_the_order_of_it() -> None:
+    guided = Printed("6", "A. Body", "Table 6", "x", "nothing", {"10, EF": {}, "1": {}})
+    reports = {name: Report(name, {"r2": 0.5}, 9) for name in ("1.5, EF", "1.5, all", "7, EF")}
+    made = Sheet(guided, "all", "x", reports, ("r2",))
+    assert made.rows == ("1", "1.5, EF", "1.5, all", "7, EF", "10, EF")
+
+
+def test_what_rows_share_is_told_once() -> None:
+    """Also inside a setting, and of notes that differ in a decimal number alone."""
+    notes = ("5 of 9 are -0.25 apart", "5 of 9 are 0.75 apart", "6 of 9 are 0.5 apart")
+    reports = {
+        name: Report(name, {"r2": 0.5}, 9, {"plan": {"steps": 5, "scale": scale}}, {}, notes)
+        for name, scale in (("a", 1.0), ("b", 2.0))
+    }
+    page = Sheet(PAPER, "lvh", "x", reports, ("r2",)).to_markdown()
+    assert "Ours: n 9, plan steps 5." in page
+    assert "\nb: plan scale 2.0.\n" in page
+    assert page.count("Note: ") == 2
+    assert "Note: 5 of 9 are -0.25 to 0.75 apart\n" in page
+
+
 def test_csv_has_a_line_for_every_number() -> None:
     rows = list(csv.DictReader(io.StringIO(sheet().to_csv())))
     assert len(rows) == 3 * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from echoflow.metrics.report import Report, brief, number, plain, span
 from echoflow.reproduce.printed import ALL, PROTOCOLS, Printed
 
+FIRST = re.compile(r"\d+(\.\d+)?($|,)")
+DECIMAL = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 COLUMNS = ("row", "metric", "paper", "ours", "low", "high", "difference", "n")
 
 
@@ -19,7 +22,8 @@ COLUMNS = ("row", "metric", "paper", "ours", "low", "high", "difference", "n")
 class Sheet:
     """`reports` are ours by row, `metrics` the columns, `column` the paper's data set.
 
-    Rows are those of the paper in its order, then ours that it does not have. `on` says on what
+    Rows are those of the paper in its order, then ours that it does not have; where all begin with
+    a number, in the order of that. `on` says on what
     ours were measured: unless that is the paper's own data, differences compare two data sets too.
     """
 
@@ -33,8 +37,10 @@ class Sheet:
     def rows(self) -> tuple[str, ...]:
         """Names of all rows; numbers are put in order."""
         names = dict.fromkeys([*self.table.rows, *self.reports])
-        numbers = all(name.isdecimal() for name in names)
-        return tuple(sorted(names, key=int)) if numbers else tuple(names)
+        begin = {name: FIRST.match(name) for name in names}
+        if not all(begin.values()):
+            return tuple(names)
+        return tuple(sorted(names, key=lambda name: float(name.partition(",")[0])))
 
     def cell(self, row: str, metric: str) -> tuple[float | None, float | None]:
         """(paper, ours); None where there is no such number."""
@@ -120,7 +126,7 @@ class Sheet:
     def _about(self) -> str:
         """Settings that all rows share, those of single rows, and every note once."""
         reports = list(self.reports.values())
-        shared = _shared([{"n": r.n, **r.settings, **_prints(r)} for r in reports])
+        shared = _shared([_settings(report) for report in reports])
         lines = ["In brackets: 90 % intervals."] if any(map(_has_interval, reports)) else []
         if self.table.missing != "nothing":
             lines.append(f"Not at hand of the paper: {self.table.missing}.")
@@ -131,10 +137,10 @@ class Sheet:
             )
         lines.append("Ours: " + ", ".join(f"{k} {brief(v)}" for k, v in shared.items()) + ".")
         for row, report in self.reports.items():
-            own = {"n": report.n, **report.settings, **_prints(report)}
-            rest = ", ".join(f"{k} {brief(v)}" for k, v in own.items() if k not in shared)
+            own = {k: v for k, v in _settings(report).items() if k not in shared}
+            rest = ", ".join(f"{k} {brief(v)}" for k, v in own.items())
             lines += [f"{row}: {rest}."] if rest else []
-        notes = dict.fromkeys([*self._apart(), *(note for r in reports for note in r.notes)])
+        notes = _together([*self._apart(), *(note for r in reports for note in r.notes)])
         return "\n\n".join([*lines, *(f"Note: {note}" for note in notes)])
 
     def _apart(self) -> Iterator[str]:
@@ -163,8 +169,32 @@ def _sets(table: Printed) -> set[str]:
     return {column for cells in table.rows.values() for column in cells}
 
 
-def _prints(report: Report) -> dict[str, str]:
-    return {f"{name} sha256": value for name, value in report.fingerprints.items()}
+def _settings(report: Report) -> dict[str, Any]:
+    """All that a report depends on, with what is inside a setting by a name of its own."""
+    told: dict[str, Any] = {"n": report.n}
+    for name, value in report.settings.items():
+        inside = isinstance(value, Mapping)
+        told |= {f"{name} {key}": one for key, one in value.items()} if inside else {name: value}
+    return told | {f"{name} sha256": value for name, value in report.fingerprints.items()}
+
+
+def _together(notes: Sequence[str]) -> list[str]:
+    """Every note once; of those that differ in decimal numbers alone one, with their range."""
+    groups: dict[tuple[str, ...], list[list[str]]] = {}
+    for note in notes:
+        groups.setdefault(tuple(DECIMAL.split(note)), []).append(DECIMAL.findall(note))
+    told = []
+    for (start, *rest), numbers in groups.items():
+        ranges = map(_range, zip(*numbers, strict=True))
+        told.append(
+            start + "".join(f"{span}{text}" for span, text in zip(ranges, rest, strict=True))
+        )
+    return told
+
+
+def _range(numbers: Sequence[str]) -> str:
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if float(low) == float(high) else f"{low} to {high}"
 
 
 def _has_interval(report: Report) -> bool:
