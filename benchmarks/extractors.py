@@ -123,7 +123,7 @@ def main() -> None:
         found["of_first"] = float(str(found["frames_per_s"])) / base
         print(
             f"| {name} | {'its own' if found['weights'] else 'none'} | {found['frames']} | "
-            f"{found['frames_per_s']:.1f} | {found['of_first']:.2f} | {found['peak_mb']:.0f} | "
+            f"{found['frames_per_s']:.1f} | {found['of_first']:.3g} | {found['peak_mb']:.0f} | "
             f"{found['growth_mb_per_video']:+.3f} |",
             flush=True,
         )
