@@ -4,8 +4,8 @@ Usage: python benchmarks/extractors.py [--names ef,random,r2plus1d] [--videos 4]
                                        [--device cpu] [--folder WEIGHTS]
 
 Videos of 112 x 112 are made as they are asked for, so that what memory there is belongs to the
-network and its features. Every network is measured in a process of its own, with N videos and with
-4 N: the growth is that of the peak from one to the other, per video. Published networks whose file
+network and its features. Every network is measured in a process of its own, over 4 N videos: the
+growth is that of the peak from the Nth to the last, per video. Published networks whose file
 is not at hand are measured without weights, which changes nothing of this. Frames a second are
 also given as a share of the first network's, named in the table: the machine's speed and whatever
 else it does are in both. Prints a table and writes results/extractors.json.
@@ -54,21 +54,34 @@ def videos(count: int, frames: int) -> Iterator[np.ndarray]:
 
 
 def measured(name: str, count: int, args: argparse.Namespace) -> dict[str, object]:
-    """One network over `count` videos in this process, after `WARM` batches that are not timed."""
+    """One network over 4 `count` videos in this process, after `WARM` batches, not timed."""
     network, filled = opened(name, args.folder, args.device)
     frames = 32 if name in ("ef", "echoprime") else 16
     extracted(network, videos(WARM * args.batch, frames), batch=args.batch)
+    few: list[float] = []
+
+    def tell(done: int) -> None:
+        if done >= count and not few:
+            few.append(peak_mb())
+
     start = time.perf_counter()
-    found = extracted(network, videos(count, frames), batch=args.batch)
+    found = extracted(network, videos(4 * count, frames), batch=args.batch, tell=tell)
     seconds = time.perf_counter() - start
     return {
         "extractor": name,
         "weights": filled,
         "frames": frames,
         "features": int(found.values.shape[1]),
-        "frames_per_s": count * frames / seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "frames_per_s": 4 * count * frames / seconds,
+        "peak_mb_few": few[0],
+        "peak_mb": peak_mb(),
+        "growth_mb_per_video": (peak_mb() - few[0]) / (3 * count),
     }
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def apart(name: str, count: int) -> dict[str, object] | str:
@@ -78,16 +91,6 @@ def apart(name: str, count: int) -> dict[str, object] | str:
     if done.returncode:
         return done.stderr.strip().splitlines()[-1]
     return json.loads(done.stdout)
-
-
-def row(name: str, count: int) -> dict[str, object]:
-    """Speed of the longer run, and the growth of the peak from the shorter to the longer."""
-    few = apart(name, count)
-    many = apart(name, 4 * count) if not isinstance(few, str) else few
-    if isinstance(few, str) or isinstance(many, str):
-        return {"extractor": name, "left_out": few if isinstance(few, str) else many}
-    growth = (float(str(many["peak_mb"])) - float(str(few["peak_mb"]))) / (3 * count)
-    return {**many, "peak_mb_few": few["peak_mb"], "growth_mb_per_video": growth}
 
 
 def main() -> None:
@@ -114,11 +117,12 @@ def main() -> None:
     print("| " + " | ".join((*head, "growth, MB per video")) + " |\n" + "| --- " * 7 + "|")
     rows: list[dict[str, object]] = []
     for name in names:
-        found = row(name, args.videos)
-        rows.append(found)
-        if "left_out" in found:
-            print(f"| {name} | - | - | - | - | - | - | {found['left_out']}", flush=True)
+        found = apart(name, args.videos)
+        if isinstance(found, str):
+            rows.append({"extractor": name, "left_out": found})
+            print(f"| {name} | - | - | - | - | - | - | {found}", flush=True)
             continue
+        rows.append(found)
         base = float(str(rows[0].get("frames_per_s", "nan")))
         found["of_first"] = float(str(found["frames_per_s"])) / base
         print(
