@@ -23,8 +23,8 @@ class Sheet:
     """`reports` are ours by row, `metrics` the columns, `column` the paper's data set.
 
     Rows are those of the paper in its order, then ours that it does not have; where all begin with
-    a number, in the order of that. `on` says on what
-    ours were measured: unless that is the paper's own data, differences compare two data sets too.
+    a number, in the order of that. `on` says on what ours were measured: unless that is the paper's
+    own data, differences compare two data sets too.
     """
 
     table: Printed
@@ -37,8 +37,7 @@ class Sheet:
     def rows(self) -> tuple[str, ...]:
         """Names of all rows; numbers are put in order."""
         names = dict.fromkeys([*self.table.rows, *self.reports])
-        begin = {name: FIRST.match(name) for name in names}
-        if not all(begin.values()):
+        if not all(map(FIRST.match, names)):
             return tuple(names)
         return tuple(sorted(names, key=lambda name: float(name.partition(",")[0])))
 
