@@ -53,9 +53,11 @@ def predictions(
     row are trained `job.at_once` at a time.
     """
     runs = [job.out / "runs" / f"{slug(row)}-{seed}" for seed in range(job.seeds)]
-    recipes = [recipe_on(job, data, seed, synthetic) for seed in range(job.seeds)]
-    both = list(zip(recipes, runs, strict=True))
-    unasked = [(recipe, run) for recipe, run in both if not (run / ANSWERS).is_file()]
+    unasked = [
+        (recipe_on(job, data, seed, synthetic), run)
+        for seed, run in enumerate(runs)
+        if not (run / ANSWERS).is_file()
+    ]
     train_all(unasked, job.at_once, job.tell)
     for recipe, run in unasked:
         answered = _asked(trained(recipe, run), test, job)
