@@ -57,6 +57,8 @@ def test_splits_have_the_shares_of_echonet_dynamic() -> None:
     assert splits.count(Split.TRAIN) == pytest.approx(600, abs=3)
     assert splits.count(Split.TEST) == pytest.approx(100, abs=3)
     assert set(splits[:24]) == set(Split)
+    alone = DatasetPlan(splits=((Split.TRAIN, 1.0),))
+    assert {alone.item(i).split for i in range(800)} == {Split.TRAIN}
 
 
 def test_seeds_are_exact_in_floating_point_and_streams_never_meet() -> None:
@@ -74,6 +76,9 @@ def test_seeds_are_exact_in_floating_point_and_streams_never_meet() -> None:
         ({"ef": (15, 130)}, r"percentage in \[0, 100\]"),
         ({"seed": -1}, "non-negative"),
         ({"views": ()}, "at least one view"),
+        ({"splits": ()}, "add up to 1"),
+        ({"splits": ((Split.TRAIN, 0.8),)}, "add up to 1"),
+        ({"splits": ((Split.TRAIN, 1.2), (Split.VAL, -0.2))}, "not be negative"),
     ],
 )
 def test_nonsense_is_refused(wrong: dict, message: str) -> None:

@@ -28,7 +28,6 @@ from echoflow.reproduce.rebuilt import rebuilt
 from echoflow.reproduce.trainings import METRICS as SCORES
 from echoflow.reproduce.trainings import gaps, predictions, recipe_of, scored, tested
 from echoflow.synthesis import DatasetPlan, Origin, synthesise
-from echoflow.synthesis.plan import SPLITS
 from echoflow.types import InputError, Split, View
 
 METRICS = (*SCORES, *(f"gap_{name}" for name in SCORES))
@@ -132,8 +131,9 @@ def _synthetic(job: Job, filtered: bool) -> Manifest:
     if (folder / FILE_LIST).is_file():
         return open_source(folder)
     engine = job.engine if filtered else replace(job.engine, privacy=Unfiltered(job.engine.privacy))
-    n = job.n or round(len(job.of(Split.TRAIN)) / SPLITS[0][1])
-    plan = DatasetPlan(n=n, views=job.views, ef=job.efs, seed=job.seed)
+    n = job.n or len(job.of(Split.TRAIN))
+    training = ((Split.TRAIN, 1.0),)
+    plan = DatasetPlan(n=n, views=job.views, ef=job.efs, seed=job.seed, splits=training)
     tell = partial(job.tell, folder.name)
     with torch.no_grad():
         return synthesise(engine, plan, folder, progress=tell, origin=Origin.of(job.weights))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd, lcm
+from math import gcd, isclose, lcm
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class DatasetPlan:
     `ef` is a range in percent that is covered evenly, or several values (three or more) to cycle
     through; the cycle moves on by one whenever it would meet the same views again. `anatomy` and
     `motion` say how to sample; None is what the weights were tuned for. `patience` is how many
-    candidates in a row may be rejected for one anatomy.
+    candidates in a row may be rejected for one anatomy. `splits` are shares of the hearts, which
+    add up to 1.
     """
 
     n: int = 24
@@ -34,6 +36,7 @@ class DatasetPlan:
     motion: SamplingPlan | None = None
     batch: int = 8
     patience: int = 50
+    splits: tuple[tuple[Split, float], ...] = SPLITS
 
     def __post_init__(self) -> None:
         for name in ("n", "per_anatomy", "batch", "patience"):
@@ -47,6 +50,11 @@ class DatasetPlan:
             check_ef(ef)
         if len(self.ef) == 2 and self.ef[0] > self.ef[1]:
             raise InputError(f"the EF range must go from low to high; got {self.ef}.")
+        shares = [share for _, share in self.splits]
+        if min(shares, default=-1) < 0 or not isclose(sum(shares), 1):
+            raise InputError(
+                f"shares of splits must not be negative and must add up to 1; got {shares}."
+            )
 
     def item(self, index: int) -> Item:
         """Sample `index`: it does not depend on `n`."""
@@ -58,7 +66,7 @@ class DatasetPlan:
             base=f"sample_{base:06d}",
             view=self.views[base % len(self.views)],
             ef=self._ef(index),
-            split=_split(base),
+            split=_split(base, self.splits),
             seed=sample_seed(self.seed, MOTION, base, clip),
         )
 
@@ -104,11 +112,11 @@ def sample_seed(seed: int, stream: int, *index: int) -> int:
     return int(words[0]) >> 11
 
 
-def _split(anatomy: int) -> Split:
+def _split(anatomy: int, splits: Sequence[tuple[Split, float]]) -> Split:
     """Splits by heart, so that no heart is in two; a second irrational keeps shares exact."""
     position, edge = (0.5 + anatomy * 2**0.5) % 1.0, 0.0
-    for split, share in SPLITS:
+    for split, share in splits:
         edge += share
         if position < edge:
             return split
-    return SPLITS[-1][0]
+    return splits[-1][0]
