@@ -5,7 +5,8 @@ Usage: python benchmarks/tables.py [8 6 ...] [--folder runs/tables] [--weights n
 Every table is `echoflow reproduce TABLE` with the sizes below, on 800 hearts in A4C that the
 weights have not seen, rendered into FOLDER/hearts where they are not there yet. FOLDER/reproduced
 keeps what is done: the same command goes on. Prints the tables as they are finished, and writes
-each into results/tables.json with what it followed from; the tables of other weights go.
+each into results/tables.json with what it followed from and the machine that finished it; the
+tables of other weights go.
 """
 
 from __future__ import annotations
@@ -75,9 +76,11 @@ def main() -> None:
             sheet = reproduce(table, job, target)
         print(f"\n{sheet.to_markdown()}", flush=True)
         told = json.loads((target / "job.json").read_text())
-        card = {**where(), "device": args.device, "hearts": " ".join(HEARTS)}
+        card = {"hearts": " ".join(HEARTS)}
         card |= {name: told.pop(name) for name in ("weights", "data")}
-        made = kept(args.out, card) | {table: {"job": told, "sheet": json.loads(sheet.to_json())}}
+        on_what = {**where(), "device": args.device}
+        now = {**on_what, "job": told, "sheet": json.loads(sheet.to_json())}
+        made = kept(args.out, card) | {table: now}
         card["tables"] = {name: made[name] for name in SIZES if name in made}
         with atomic_file(args.out) as work:
             work.write_text(json.dumps(card, indent=1) + "\n")
