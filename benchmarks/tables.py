@@ -34,7 +34,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "4": {"steps": (5, 10, 25, 50, 100, 200), "n": 48, "inference": "bf16"},
     "5": {"n": 200},
     "6": {"steps": (25,), "scales": (0, 1, 2, 4, 7, 10), "n": 48, "inference": "bf16"},
-    "8": {"seeds": 3, "inference": "bf16"},
+    "8": {"seeds": 3, "settings": ("engine.steps=1000",), "inference": "bf16"},
     "echodiffusion-1": {"gated": True},
     "echodiffusion-4": {"sizes": (2, 5), "seeds": 2},
 }
