@@ -121,6 +121,14 @@ def test_too_few_samples_get_a_note_with_the_bias() -> None:
     assert float(same.notes[0].split()[-4]) == pytest.approx(same.value, rel=0.4)
 
 
+def test_the_bias_does_not_grow_with_the_distance_of_the_means() -> None:
+    x, y = gaussian(10, 12), gaussian(40, 12)
+    near, far = (frechet(Statistics.of(x), Statistics.of(y + gap)) for gap in (0.0, 50.0))
+    assert far.value > 100 * near.value
+    told = [float(found.notes[0].split()[-4]) for found in (near, far)]
+    assert told[0] == pytest.approx(told[1], rel=1e-3)
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match="at least 2 samples; got 1"):
         frechet(Statistics.of(np.zeros((1, 3))), Statistics.of(gaussian(5, 3)))

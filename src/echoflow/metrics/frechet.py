@@ -135,12 +135,17 @@ def frechet(
     dims = len(a.mean)
     notes: tuple[str, ...] = ()
     if chance_of and min(a.n, b.n) <= dims:
-        floor = chance(a.merged(b), a.n, b.n, kind, seed)
+        floor = chance(_within(a, b), a.n, b.n, kind, seed)
         notes = (
             f"{a.n} and {b.n} samples are too few for {dims} features: two sets of these sizes "
             f"from one Gaussian would already be {floor:.4g} apart, or more.",
         )
     return Frechet(means + covariances, means, covariances, notes)
+
+
+def _within(a: Statistics, b: Statistics) -> Statistics:
+    """Both sets about their own means: what lies between the means is distance, not chance."""
+    return Statistics(a.n + b.n - 1, np.zeros_like(a.mean), a.scatter + b.scatter)
 
 
 def chance(
