@@ -1,9 +1,13 @@
 """MMD against its closed form for Gaussians; KID's subsets."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from echoflow.metrics.kernels import (
+    Estimate,
+    Kernel,
     gaussian,
     kid,
     median_distance,
@@ -52,6 +56,26 @@ def test_distances_far_from_the_origin_keep_their_digits() -> None:
     found = squared_distances(A + 1e6, B + 1e6)
     np.testing.assert_allclose(found, ((A[:, None] - B) ** 2).sum(-1), rtol=1e-6)
     assert (squared_distances(A, A) >= 0).all()
+
+
+@pytest.mark.parametrize("kernel", [polynomial, gaussian(2.0)])
+@pytest.mark.parametrize("estimate", ["unbiased", "biased"])
+def test_rows_at_a_time_are_the_whole_matrix(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, estimate: Estimate
+) -> None:
+    whole = mmd2(A, B, kernel, estimate)
+    for rows in (1, 7, 250):
+        monkeypatch.setattr("echoflow.metrics.kernels._ROWS", rows)
+        assert mmd2(A, B, kernel, estimate) == pytest.approx(whole, rel=1e-9)
+
+
+def test_memory_grows_with_the_samples_not_with_their_square() -> None:
+    x = np.random.default_rng(5).normal(size=(5000, 2))
+    tracemalloc.start()
+    mmd2(x, x + 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5000**2 * 8
 
 
 def test_kid_of_whole_sets_is_mmd_and_seeds_repeat() -> None:

@@ -22,6 +22,8 @@ Kernel = Callable[[Values, Values], Values]
 
 Estimate = Literal["unbiased", "biased"]
 
+_ROWS = 1024  # of a Gram matrix that are held at a time
+
 
 def polynomial(x: Values, y: Values) -> Values:
     """(x.y / d + 1)^3, the kernel of KID (Binkowski et al. 2018)."""
@@ -63,8 +65,8 @@ def mmd2(
 ) -> float:
     """Squared maximum mean discrepancy of a (n, d) and b (m, d) (Gretton et al. 2012, lemma 6)."""
     x, y = pair(a, b)
-    cross = float(kernel(x, y).mean())
-    return _within(kernel(x, x), estimate) + _within(kernel(y, y), estimate) - 2.0 * cross
+    cross = _total(kernel, x, y) / (len(x) * len(y))
+    return _within(kernel, x, estimate) + _within(kernel, y, estimate) - 2.0 * cross
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,18 @@ def kid(a: ArrayLike, b: ArrayLike, subsets: int = 100, size: int = 1000, seed: 
     return KID(float(np.mean(draws)), float(np.std(draws)), subsets, size, notes)
 
 
-def _within(gram: Values, estimate: Estimate) -> float:
-    """Mean of a Gram matrix (n, n), without its diagonal where unbiased."""
-    n = len(gram)
+def _within(kernel: Kernel, x: Values, estimate: Estimate) -> float:
+    """Mean of the Gram matrix of x (n, d), without its diagonal where unbiased."""
+    n = len(x)
     if estimate == "biased":
-        return float(gram.mean())
-    return float(gram.sum() - np.trace(gram)) / (n * (n - 1))
+        return _total(kernel, x, x) / n**2
+    return _total(kernel, x, x, diagonal=False) / (n * (n - 1))
+
+
+def _total(kernel: Kernel, x: Values, y: Values, diagonal: bool = True) -> float:
+    """Sum of k(x_i, y_j), of which `_ROWS` rows are held at a time."""
+    total = 0.0
+    for start in range(0, len(x), _ROWS):
+        gram = kernel(x[start : start + _ROWS], y)
+        total += float(gram.sum()) - (0.0 if diagonal else float(np.trace(gram, offset=start)))
+    return total
