@@ -12,6 +12,7 @@ from echoflow.data.sources import open_source
 from echoflow.metrics.clinical import mae, r2
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.trainings import gaps, lengthened, recipe_on, scored
+from echoflow.types import InputError
 
 
 def drawn(runs: int, n: int, error: float, between: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +39,11 @@ def test_the_period_is_that_of_the_videos_trained_on(tmp_path: Path) -> None:
     assert recipe_on(job, [real.root], 0, False).ef.period == 2
     assert recipe_on(job, [made.root], 0, True).ef.period == 1
     assert recipe_on(job, [real.root, made.root], 0, False).ef.period == 1
+
+
+def test_bins_hold_at_least_one_video(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sizes of bins must be at least 1; got -1"):
+        Job(tmp_path, tmp_path / "job", sizes=(10, -1))
 
 
 def test_scores_are_means_over_trainings() -> None:

@@ -73,6 +73,8 @@ class Job:
                 f"n, seeds and at_once must be at least 1; got {self.n}, {self.seeds} and "
                 f"{self.at_once}."
             )
+        if min(self.sizes, default=1) < 1:
+            raise InputError(f"sizes of bins must be at least 1; got {min(self.sizes)}.")
         if self.column is not None:
             choose(self.column, SETS, "data set of the papers")
 
