@@ -52,6 +52,13 @@ def test_a_dataset_is_judged_from_its_folder_alone(dataset: Manifest) -> None:
     assert len(asked) == len(measured) == len(views) == 12
 
 
+def test_the_seed_is_that_of_every_interval(dataset: Manifest) -> None:
+    first, second = (evaluate(dataset.root, seed=seed) for seed in (0, 5))
+    for name in ("flicker", "ef_mae"):
+        assert first.metrics[name] == second.metrics[name]
+        assert first.interval(name) != second.interval(name)
+
+
 def test_a_dataset_beside_itself_has_no_distance(dataset: Manifest) -> None:
     report = evaluate(dataset.root, dataset.root)
     assert report.metrics["grey_w1"] == 0

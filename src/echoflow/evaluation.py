@@ -220,7 +220,7 @@ def evaluate(
     metrics, notes = pixels.metrics(seed), list(pixels.notes)
     asked, measured, views = obedience(ours)
     if len(asked):
-        metrics |= _by_view(asked, measured, [view.name for view in views])
+        metrics |= _by_view(asked, measured, [view.name for view in views], seed)
     if len(asked) < len(ours.records) and any(asked_of(ours)):
         notes.append(
             f"{len(asked)} of {len(ours.records)} videos have ef_ scores: those whose EF was both "
@@ -274,15 +274,19 @@ def _common(values: Iterable[Any]) -> Any:
 
 
 def _by_view(
-    asked: Sequence[float] | np.ndarray, measured: Sequence[float] | np.ndarray, names: list[str]
+    asked: Sequence[float] | np.ndarray,
+    measured: Sequence[float] | np.ndarray,
+    names: list[str],
+    seed: int = SEED,
 ) -> dict[str, float]:
     """Regression metrics over all (`ef_`) and for every view (`ef_A4C_` ...)."""
-    everything = regression(asked, measured).metrics("ef_")
+    everything = regression(asked, measured, seed=seed).metrics("ef_")
     if len(set(names)) < 2:
         return everything
     for name in sorted(set(names)):
         index = [i for i, other in enumerate(names) if other == name]
-        part: Regression = regression(np.asarray(asked)[index], np.asarray(measured)[index])
+        chosen = np.asarray(asked)[index], np.asarray(measured)[index]
+        part: Regression = regression(*chosen, seed=seed)
         everything |= part.metrics(f"ef_{name}_")
     return everything
 
