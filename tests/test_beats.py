@@ -11,6 +11,8 @@ import pytest
 from echoflow.beats import NAMES, beat, beats, diastoles
 from echoflow.cli import main
 from echoflow.data.phantom import PhantomPatient
+from echoflow.data.prepare import load_clip
+from echoflow.data.sources import open_source
 from echoflow.metrics.clinical import curve_roughness
 from echoflow.metrics.rhythm import Rhythm
 from echoflow.pipeline import load
@@ -63,3 +65,24 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "| real against real | through the A-VAE |" in printed.splitlines()[0]
     assert (tmp_path / "r.html").is_file()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_told_of_a_short_clip_is_counted(tmp_path: Path) -> None:
+    hearts = tmp_path / "hearts"
+    asked = ["--n", "3", "--frames", "17", "--fps", "16", "--quality", "1", "--seed", "5"]
+    assert main(["phantom", "--out", str(hearts), *asked]) == 0
+    engine, manifest = load("nano"), open_source(hearts)
+    found = [beat(engine, load_clip(manifest, record)) for record in manifest.records]
+    gone = sum(np.isnan(one.same_heart) and not np.isnan(one.rate) for one in found)
+    assert gone
+    (note,) = (note for note in beats(hearts).notes if "same_heart" in note)
+    assert f"leaves out {gone} of 3 videos" in note
+
+
+@pytest.mark.slow
+def test_one_video_has_no_spread(tmp_path: Path) -> None:
+    hearts = tmp_path / "hearts"
+    asked = ["--n", "1", "--frames", "32", "--fps", "16", "--quality", "1", "--gated"]
+    assert main(["phantom", "--out", str(hearts), *asked]) == 0
+    assert np.isnan(beats(hearts).metrics["rate_std"])

@@ -129,18 +129,24 @@ def _measured(
     rates = table[:, NAMES.index("rate")]
     silent = int(np.isnan(rates).sum())
     metrics |= _spread("rate_std", rates[np.isfinite(rates)], seed)
-    notes = used(manifest, len(rows), left)
+    once = int(np.isnan(table[:, NAMES.index("same_heart")]).sum()) - silent
+    notes, name = used(manifest, len(rows), left), manifest.root.resolve().name
     if silent:
-        notes += (f"{manifest.root.name}: no rhythm is found in {silent} of {len(rows)} videos.",)
+        notes += (f"{name}: no rhythm is found in {silent} of {len(rows)} videos.",)
+    if once:
+        notes += (
+            f"{name}: same_heart leaves out {once} of {len(rows)} videos more, which do not show "
+            "two end-diastoles or a view that the re-identification network knows.",
+        )
     return metrics, notes, len(rows)
 
 
 def _spread(name: str, values: NDArray[np.float64], seed: int) -> dict[str, float]:
-    """A standard deviation over videos and its interval; not a number where there are none."""
-    if not len(values):
+    """A standard deviation over videos and its interval; not a number for fewer than two."""
+    if len(values) < 2:
         return {name: NAN}
-    low, high = bootstrapped(lambda i: float(values[i].std()), len(values), RESAMPLES, seed)
-    return {name: float(values.std()), f"{name}_low": low, f"{name}_high": high}
+    low, high = bootstrapped(lambda i: float(values[i].std(ddof=1)), len(values), RESAMPLES, seed)
+    return {name: float(values.std(ddof=1)), f"{name}_low": low, f"{name}_high": high}
 
 
 def beat(engine: Pipeline, clip: Clip) -> Beat:
