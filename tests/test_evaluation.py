@@ -109,6 +109,16 @@ def test_a_bare_folder_of_videos_can_stand_beside_it(dataset: Manifest) -> None:
     report = evaluate(dataset.root, dataset.root / "Videos")
     assert report.metrics["grey_w1"] == 0
     assert report.fingerprints["against"] != report.fingerprints["dataset"]
+    assert any(note.startswith("against_ values are of 12 videos") for note in report.notes)
+    assert not any("differs by the rate" in note for note in report.notes)
+
+
+def test_videos_of_another_rate_beside_it_are_told(dataset: Manifest, tmp_path: Path) -> None:
+    for name, fps in {"a": 50.0, "b": 25.0}.items():
+        write_video(tmp_path / f"{name}.avi", np.zeros((5, 112, 112), np.uint8), fps)
+    notes = evaluate(dataset.root, tmp_path).notes
+    assert any("2 videos of" in n and "25 to 50 fps, 5 frames" in n for n in notes)
+    assert any("differs by the rate alone" in note for note in notes)
 
 
 def test_a_dataset_without_any_sound_video_is_refused(dataset: Manifest, tmp_path: Path) -> None:

@@ -34,6 +34,15 @@ def test_varied_videos_score_higher_than_equal_ones(tmp_path: Path) -> None:
     assert {"extractor_sha256", "splits", "fps", "size"} <= high.settings.keys()
 
 
+def test_a_nominal_number_below_the_frames_counts_the_videos_it_takes(tmp_path: Path) -> None:
+    root = folder(tmp_path / "a", 6, 9)  # four frames each
+    report = variety(root, RandomClasses(), frames=4, splits=2, nominal=10)
+    assert report.n == report.settings["videos"] == 3
+    assert "first 3 of 6 videos" in report.notes[-1]
+    with pytest.raises(InputError, match="nominal 4 is less than two videos"):
+        variety(root, RandomClasses(), frames=4, splits=2, nominal=4)
+
+
 def test_too_few_videos(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 2 usable videos; got 0"):
         variety(folder(tmp_path / "a", 3, 9), RandomClasses(), frames=9)

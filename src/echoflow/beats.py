@@ -19,7 +19,7 @@ from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.prepare import Window, load_clip
 from echoflow.data.sources import open_source
-from echoflow.distances import Progress, fingerprint_of, unopened, used
+from echoflow.distances import Progress, beside, fingerprint_of, unopened, used
 from echoflow.interop.bundle import filters_of
 from echoflow.judges import Segmenter
 from echoflow.looks import RESAMPLES, mean
@@ -82,9 +82,10 @@ def beats(
     prints = {"dataset": fingerprint_of(ours), "networks": weights_print(weights)}
     if theirs is not None:
         before = len(ours.records)
-        real, more, _ = _measured(engine, theirs, seed, lambda done: tell(before + done, total))
+        real, more, there = _measured(engine, theirs, seed, lambda done: tell(before + done, total))
         metrics |= {f"against_{name}": value for name, value in real.items()}
-        notes, prints["against"] = (*notes, *more), fingerprint_of(theirs)
+        prints["against"] = fingerprint_of(theirs)
+        notes = (*notes, *beside(ours, theirs, there), *more)
     settings = {
         "fps": sorted({round(record.fps, 2) for record in ours.records}),
         "frames": sorted({record.frames for record in ours.records}),

@@ -170,6 +170,23 @@ def used(manifest: Manifest, videos: int, left: Mapping[str, int]) -> tuple[str,
     return (*notes, *unopened(manifest))
 
 
+def beside(ours: Manifest, theirs: Manifest, videos: int) -> tuple[str, ...]:
+    """Notes on what `against_` values are of: `videos` of `theirs`, perhaps at another rate."""
+    rates, frames = ({getattr(r, n) for r in theirs.records} for n in ("fps", "frames"))
+    told = (_listed(rates), _listed(frames))
+    name = theirs.root.resolve().name
+    of = f"against_ values are of {videos} videos of {name}, {told[0]} fps, {told[1]} frames."
+    if _listed(rates) == (own := _listed({record.fps for record in ours.records})):
+        return (of,)
+    return (of, f"{own} fps against {told[0]}: what is told per frame differs by the rate alone.")
+
+
+def _listed(values: set[float]) -> str:
+    """The one value, or the least and the greatest."""
+    ends = dict.fromkeys((round(min(values), 2), round(max(values), 2)))
+    return " to ".join(f"{value:g}" for value in ends)
+
+
 def unopened(manifest: Manifest) -> tuple[str, ...]:
     """A note on the videos that are not among the records of a dataset; none if all are."""
     line = left_out_line(manifest.findings, None)

@@ -22,7 +22,7 @@ from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import to_float
 from echoflow.data.sources import open_source
 from echoflow.data.table import as_number
-from echoflow.distances import Progress, fingerprint_of
+from echoflow.distances import Progress, beside, fingerprint_of
 from echoflow.latents import LatentSpace
 from echoflow.looks import RESAMPLES, grey_distance, looks, mean
 from echoflow.metrics.cavity import Finder
@@ -231,7 +231,8 @@ def evaluate(
         other = looks(theirs, lambda done: tell(before + done, total))
         metrics |= {f"against_{name}": value for name, value in other.metrics(seed).items()}
         metrics |= grey_distance(pixels.greys, other.greys, seed)
-        prints["against"], notes = fingerprint_of(theirs), [*notes, *other.notes]
+        prints["against"] = fingerprint_of(theirs)
+        notes += [*beside(ours, theirs, len(other.greys)), *other.notes]
     settings = {
         **_record_settings(ours),
         "split": split.value if split else "all",

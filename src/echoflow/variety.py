@@ -121,9 +121,13 @@ def variety(
             f"an Inception score needs at least 2 usable videos; got {len(found)}."
             + "".join(f" {note}" for note in about)
         )
-    score = _score(found, splits, nominal)
-    metrics = {"is": score(np.arange(len(found)))}
-    metrics["is_std"] = inception_score(np.concatenate(found), splits, nominal).std
+    whole = inception_score(np.concatenate(found), splits, nominal)
+    if (scored := -(-whole.n // frames)) < len(found):
+        about += (f"the score is of the first {scored} of {len(found)} videos, as `nominal` asks.",)
+        found = found[:scored]
+    if len(found) < 2:
+        raise InputError(f"nominal {nominal} is less than two videos of {frames} frames.")
+    metrics = {"is": whole.mean, "is_std": whole.std}
     plain = _score(found, splits, None)
     low, high = jackknifed(plain, len(found), BLOCKS, seed)
     moved = metrics["is"] - plain(np.arange(len(found)))  # by `nominal`
