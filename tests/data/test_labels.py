@@ -127,6 +127,21 @@ def test_labels_of_16_bits_and_of_a_palette_are_numbers(tmp_path: Path) -> None:
         assert np.array_equal(read_labels(path), wanted)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"), [(np.uint16, 600), (np.uint16, 1000), (np.float32, 0.5), (np.int32, -3)]
+)
+def test_wide_numbers_that_are_no_labels_are_refused(
+    kind: type, value: float, tmp_path: Path
+) -> None:
+    path, labels = tmp_path / "map.tif", in_free_echo(cavity()).astype(kind)
+    Image.fromarray(labels).save(path)
+    assert np.array_equal(read_labels(path, "free-echo"), labels)
+    labels[0, 0] = value
+    Image.fromarray(labels).save(path)
+    with pytest.raises(InputError, match=rf"map\.tif: the label map holds {value:g}, which is no"):
+        read_labels(path, "free-echo")
+
+
 @pytest.mark.parametrize("value", [1, 2, 255])
 def test_a_map_of_one_label_is_refused(value: int) -> None:
     layout = "free-echo" if value == 2 else "auto"

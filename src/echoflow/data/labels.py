@@ -53,7 +53,7 @@ _APEX, _RADIUS, _HALF_ANGLE = (0.55, 0.06), 0.94, np.pi / 4
 def read_labels(path: str | Path, layout: Layout = "auto") -> np.ndarray:
     """An image file -> uint8 (h, w) in the values of its layout, for `in_free_echo`.
 
-    Labels may also be 16-bit numbers, or the entries of a palette of colours.
+    Labels may also be wider numbers, or the entries of a palette of colours.
     """
     from echoflow.data.video import read_gray
 

@@ -49,7 +49,7 @@ def read_gray(
 
     `gray`: "luma" takes the brightness, "mean" the mean of the three channels (as the released
     encoders do), "keep" returns the colours, (t, h, w, 3); "labels" is brightness too, but leaves
-    small 16-bit numbers and the entries of a palette of colours as they are. A still image is one
+    small wide numbers and the entries of a palette of colours as they are. A still image is one
     frame at `STILL_FPS`. `strict` also refuses damage that a decoder would paint over.
     `InputError`: no such file, no video, no frames, damaged or truncated.
     """
@@ -132,7 +132,7 @@ def _read_image(path: Path, gray: Gray) -> tuple[np.ndarray, float]:
             refuse_huge(path, 1, image.height, image.width, _WORK)
             for picture in _pictures(image):
                 refuse_huge(path, len(frames) + 1, picture.height, picture.width)
-                frames.append(_pixels(picture, gray))
+                frames.append(_pixels(picture, gray, path))
                 delays.append(float(picture.info.get("duration", 0)) or 100.0)
     except InputError:
         raise
@@ -174,13 +174,26 @@ def _pictures(image: Any) -> Iterator[Any]:
         index += 1
 
 
-def _pixels(picture: Any, gray: Gray) -> np.ndarray:
-    if gray == "labels" and picture.mode.startswith("I;16"):
-        values = np.asarray(picture)
-        return (values >> 8 * bool(values.max(initial=0) > 255)).astype(np.uint8)
+def _pixels(picture: Any, gray: Gray, path: Path) -> np.ndarray:
+    if gray == "labels" and picture.mode.startswith(("I", "F")):
+        return _numbers(np.asarray(picture), path)
     if gray == "labels" and picture.mode == "P" and not _grey_palette(picture):
         return np.asarray(picture)
     return gray_of_rgb(_rgb(picture), gray)
+
+
+def _numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    """Wide numbers as bytes: those of 0..255 as they are, those widened from bytes as these."""
+    if values.max(initial=0) > 255:
+        widened = next((by for by in (257, 256) if not (values % by).any()), 1)
+        values = values // widened
+    odd = values[(values != np.rint(values)) | (values < 0) | (values > 255)]
+    if odd.size:
+        raise InputError(
+            f"{path}: the label map holds {odd[0]:g}, which is no label; labels are whole numbers "
+            "of 0 to 255. Write them as such, without smoothing or scaling."
+        )
+    return values.astype(np.uint8)
 
 
 def _grey_palette(picture: Any) -> bool:
