@@ -14,6 +14,7 @@ import torch
 from small_datasets import brightening
 from torch import Tensor
 
+from echoflow.condition import Condition
 from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
 from echoflow.drawn import Drawn
@@ -81,6 +82,15 @@ def test_a_counterfactual_ef_is_that_of_the_video_in_every_draw(videos: Path, tm
     assert asked[::2] == asked[1::2]
     assert len(set(asked)) == 4
     assert all(15 <= float(ef) <= 85 for ef in asked)
+
+
+def test_a_range_from_0_gives_no_fractions(videos: Path) -> None:
+    records = open_source(videos).records
+    asked = [Task(ef=(0.0, 2.0), seed=k).asked(one) for k in range(9) for one in records]
+    assert 1.0 in asked
+    assert max(asked) > 1
+    assert Condition(ef=torch.tensor(asked)).checked()
+    assert Task(ef=(0.0, 0.0)).asked(records[0]) == 0
 
 
 def test_a_video_does_not_depend_on_the_others(videos: Path, tmp_path: Path) -> None:

@@ -49,8 +49,9 @@ SIDE = 112  # pixels that judges expect
 class Task:
     """What is asked of every video, `draws` times.
 
-    `ef` is the range that one EF per video is drawn from, or None for the video's own. `frame` is
-    where the conditioning frame is from, see `CascadeOptions`.
+    `ef` is the range that one EF per video is drawn from, or None for the video's own. A draw
+    between 0 and 1, which reads as a fraction everywhere else, counts as 1. `frame` is where the
+    conditioning frame is from, see `CascadeOptions`.
     """
 
     draws: int = 3
@@ -61,7 +62,8 @@ class Task:
     def asked(self, record: Record) -> float:
         """The EF that is asked for, in percent."""
         if self.ef is not None:
-            return float(self.rng(record, 0).uniform(*self.ef))
+            drawn = float(self.rng(record, 0).uniform(*self.ef))
+            return max(drawn, 1.0) if drawn > 0 else 0.0
         if record.ef is None:
             raise InputError(
                 f"video {record.uid} has no EF; ask for EFs of a range, such as 15:85."
