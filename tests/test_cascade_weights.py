@@ -127,6 +127,11 @@ def test_the_fingerprint_is_that_of_what_is_read(runs: Path, release: Path, tmp_
 def test_a_folder_with_a_cascade_needs_no_name(runs: Path, release: Path, tmp_path: Path) -> None:
     assert is_cascade(str(runs), ())
     assert is_cascade(str(release), ())
+    (tmp_path / "several").mkdir()
+    cascade(tmp_path / "several" / "foo")
+    assert is_cascade(str(tmp_path / "several"), ("foo",))
+    assert is_cascade(str(tmp_path / "several" / "foo"), ("foo",))
+    assert not is_cascade(str(tmp_path / "several"), ("lvfm/foo",))
     assert not is_cascade(str(tmp_path), ())
     assert not is_cascade("nano", ())
 

@@ -42,9 +42,12 @@ def is_cascade(weights: str, model: Sequence[str]) -> bool:
         return True
     from echoflow.cascade_files import holds_one
     from echoflow.interop.bundle import CARD
+    from echoflow.interop.echodiffusion import is_cascade as published
 
-    if model or weights == "nano" or (folder / CARD).is_file():
+    if weights == "nano" or (folder / CARD).is_file():
         return False
+    if model:
+        return len(model) == 1 and (published(folder) or published(folder / model[0]))
     return holds_one(folder)
 
 
