@@ -224,6 +224,8 @@ def test_the_tensors_say_which_levels_cross_attend(tmp_path: Path) -> None:
         ("imagen.temporal_downsample_factor", [1, 4], "in order of growing size"),
         ("imagen.temporal_downsample_factor", [0, 1], "not the config of a cascade"),
         ("imagen.text_embed_dim", 768, "text_embed_dim of Unet3D is 1 in all releases; got 768"),
+        ("imagen.lowres_sample_noise_level", 0.5, "level is 0.2 in all releases; got 0.5"),
+        ("imagen.dynamic_thresholding", [True, False], "is True in all releases; got False"),
         ("imagen.resize_mode", "bicubic", "resize_mode 'bicubic'"),
         ("imagen.sigma_data", None, "not the config of a cascade"),
         ("imagen.sigma_data", -1, "sigma_data must be a positive number; got -1"),

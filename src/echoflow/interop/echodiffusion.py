@@ -31,6 +31,16 @@ from echoflow.types import InputError, check_whole, choose
 CONFIG, WEIGHTS = "config.yaml", "merged.pt"
 AVERAGED = re.compile(r"(?P<stage>\d+)\.ema_model\.(?P<key>.+)")
 CHURN, CHURNED = ("S_tmin", "S_tmax", "S_noise"), (0.05, 50.0, 1.003)  # left out: as released
+SAMPLED: Mapping[str, Any] = {
+    "lowres_sample_noise_level": 0.2,
+    "per_sample_random_aug_noise_level": False,
+    "lowres_noise_schedule": "linear",
+    "dynamic_thresholding": True,
+    "dynamic_thresholding_percentile": 0.95,
+    "auto_normalize_img": True,
+    "condition_on_text": True,
+}
+"""What else of `imagen` changes samples: no release turns it, and other values are refused."""
 RAW = re.compile(r"unets\.(?P<stage>\d+)\.(?P<key>.+)")
 
 
@@ -111,6 +121,9 @@ def _stage(
             raise InputError(f"{name} has {len(value)} values for {stages} stages.")
         return value[i] if isinstance(value, list) else value
 
+    for name, usual in SAMPLED.items():
+        if (found := at(name, usual)) != usual:
+            raise InputError(f"{name} is {usual} in all releases; got {found}.")
     check_whole({"num_sample_steps": at("num_sample_steps")})
     factor = at("temporal_downsample_factor", 1)
     fps = float(dataset["fps"]) / factor
