@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from echoflow.synthesis import DatasetPlan, given_masks, sample_seed
-from echoflow.types import InputError, Split, View
+from echoflow.types import InputError, Split, View, check_ef
 
 
 def test_an_item_does_not_depend_on_the_size_or_batch_of_the_plan() -> None:
@@ -30,6 +30,13 @@ def test_ef_values_are_cycled_and_one_value_is_kept() -> None:
     assert [plan.item(i).ef for i in range(4)] == [20, 40, 60, 20]
     assert {DatasetPlan(ef=(33,)).item(i).ef for i in range(5)} == {33}
     assert {DatasetPlan(ef=(50, 50)).item(i).ef for i in range(5)} == {50}
+
+
+def test_a_range_from_0_gives_no_fractions() -> None:
+    found = [DatasetPlan(ef=(0, 2)).item(i).ef for i in range(50)]
+    assert all(check_ef(ef) == ef for ef in found)
+    assert 1.0 in found
+    assert max(found) > 1.5
 
 
 def test_a_list_of_efs_reaches_every_view_and_uses_each_once() -> None:

@@ -29,7 +29,7 @@ from echoflow.metrics.image import ssim
 from echoflow.metrics.scores import COLUMNS, NAME
 from echoflow.training.cascaded import PixelClips
 from echoflow.training.options import FrameFrom
-from echoflow.types import InputError, Record
+from echoflow.types import InputError, Record, above_fractions
 
 Animate = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """Stills uint8 (b, h, w), EF (b,) in percent, seeds -> videos uint8 (b, t, h, w)."""
@@ -62,8 +62,7 @@ class Task:
     def asked(self, record: Record) -> float:
         """The EF that is asked for, in percent."""
         if self.ef is not None:
-            drawn = float(self.rng(record, 0).uniform(*self.ef))
-            return max(drawn, 1.0) if drawn > 0 else 0.0
+            return above_fractions(float(self.rng(record, 0).uniform(*self.ef)))
         if record.ef is None:
             raise InputError(
                 f"video {record.uid} has no EF; ask for EFs of a range, such as 15:85."

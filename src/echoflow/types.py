@@ -100,6 +100,11 @@ def check_ef(ef: float) -> float:
     return value
 
 
+def above_fractions(ef: float) -> float:
+    """A drawn EF in percent that no check takes for a fraction: between 0 and 1 it becomes 1."""
+    return max(ef, 1.0) if ef > 0 else ef
+
+
 def check_whole(values: Mapping[str, object]) -> None:
     """`InputError` unless all are whole numbers of at least 1."""
     for name, value in values.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cascade_folder import cascade
 from PIL import Image
 
 from echoflow.cli import main
@@ -190,6 +191,15 @@ def test_maps_that_do_not_do_are_refused(
     error = capsys.readouterr().err
     assert "map.png" in error
     assert message in error
+
+
+def test_weights_that_do_not_do_are_refused_before_the_map_is_read(tmp_path: Path, capsys) -> None:
+    asked = ["from-mask", str(tmp_path / "none.png"), "--out", str(tmp_path / "clip.gif")]
+    assert main([*asked, "--weights", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    cascade(tmp_path / "2SCM")
+    assert main([*asked, "--weights", str(tmp_path / "2SCM")]) == 2
+    assert "2SCM holds a cascade, which begins from a frame" in capsys.readouterr().err
 
 
 def test_a_label_map_of_another_size_is_refused_by_the_library(pipeline: Pipeline) -> None:

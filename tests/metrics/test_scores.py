@@ -55,6 +55,11 @@ def test_every_rule_by_hand(tmp_path: Path) -> None:
     assert (rows["published"].clips, rows["single"].clips) == (2, 4)
 
 
+def test_an_ef_of_0_may_be_met_by_less_than_1(tmp_path: Path) -> None:
+    draws = Draws.read(written(tmp_path, "a,0,0.7,40,0.5,0.3", "a,0,0.2,40,0.5,0.3"))
+    assert table(draws, resamples=10)["single"].values["mae"] == pytest.approx(0.45)
+
+
 def test_videos_may_have_other_numbers_of_draws(tmp_path: Path) -> None:
     found, rows = report(written(tmp_path, *ROWS, "c,50,45,50,0.2,0.4"), resamples=10)
     assert found.settings["draws"] == [1, 2]

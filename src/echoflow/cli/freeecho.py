@@ -123,11 +123,17 @@ def from_mask(
         made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, *ways)
         finder = None
     else:
+        from echoflow.cli.cascade import is_cascade
         from echoflow.pipeline import load
 
         own = {"--method": method, "--insertion": insertion, "--told": told}
         refuse_given(own, "for the weights of Free-Echo, not for latent models")
-        labels, pipeline = load_labels(mask, latent.SIZE, *shape), load(weights, device)
+        if is_cascade(weights, ()):
+            raise InputError(
+                f"{weights} holds a cascade, which begins from a frame: `echoflow animate FRAME "
+                f"--weights {weights}`."
+            )
+        pipeline, labels = load(weights, device), load_labels(mask, latent.SIZE, *shape)
         plan, finder = latent.started(pipeline.motion, steps, start), pipeline.finder
         made = latent.from_labels(pipeline, labels, ef, known, seed, plan, carry, greys, heart_rate)
     write_video(out, made.video, made.fps)

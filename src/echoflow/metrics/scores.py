@@ -64,7 +64,8 @@ class Draws:
         table = np.full((len(COLUMNS), len(videos), most), np.nan)
         for place, draws in enumerate(found.values()):
             table[:, place, : len(draws)] = np.transpose(draws)
-        for column, values in zip(COLUMNS[:3], table, strict=False):
+        told = COLUMNS[: 3 if table[0].max(initial=0, where=table[0] > 0) else 1]
+        for column, values in zip(told, table, strict=False):
             if 0.0 < np.nanmax(values) <= 1.0:
                 raise InputError(
                     f"{path}: the largest {column} is {np.nanmax(values):.3g}; EFs are "

@@ -9,7 +9,7 @@ from math import gcd, isclose, lcm
 import numpy as np
 
 from echoflow.sampling import SamplingPlan
-from echoflow.types import InputError, Split, View, check_ef
+from echoflow.types import InputError, Split, View, above_fractions, check_ef
 
 GOLDEN = (5**0.5 - 1) / 2
 SPLITS = ((Split.TRAIN, 0.75), (Split.VAL, 0.125), (Split.TEST, 0.125))  # as EchoNet-Dynamic
@@ -20,11 +20,11 @@ ANATOMY, MOTION, EF = range(3)  # streams of seeds that never meet
 class DatasetPlan:
     """What to make: `n` videos, views taking turns, `per_anatomy` videos of each heart.
 
-    `ef` is a range in percent that is covered evenly, or several values (three or more) to cycle
-    through; the cycle moves on by one whenever it would meet the same views again. `anatomy` and
-    `motion` say how to sample; None is what the weights were tuned for. `patience` is how many
-    candidates in a row may be rejected for one anatomy. `splits` are shares of the hearts, which
-    add up to 1.
+    `ef` is a range in percent that is covered evenly (what falls between 0 and 1 is 1), or several
+    values (three or more) to cycle through; the cycle moves on by one whenever it would meet the
+    same views again. `anatomy` and `motion` say how to sample; None is what the weights were tuned
+    for. `patience` is how many candidates in a row may be rejected for one anatomy. `splits` are
+    shares of the hearts, which add up to 1.
     """
 
     n: int = 24
@@ -89,7 +89,8 @@ class DatasetPlan:
             return float(self.ef[(index + again) % efs])
         start = np.random.default_rng([self.seed, EF]).uniform()
         low, high = self.ef
-        return round(low + (high - low) * ((start + index * GOLDEN) % 1.0), 2)
+        drawn = low + (high - low) * ((start + index * GOLDEN) % 1.0)
+        return above_fractions(round(drawn, 2))
 
 
 @dataclass(frozen=True)
