@@ -60,7 +60,8 @@ class LinearAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, _, _, h, w = x.shape
         y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b t) c h w"))
-        q, k, v = rearrange(y, "n (three g d) h w -> three n g d (h w)", three=3, g=self.heads)
+        parts = y.chunk(3, dim=1)
+        q, k, v = (rearrange(part, "n (g d) h w -> n g d (h w)", g=self.heads) for part in parts)
         q, k = q.softmax(dim=-2) * self.head**-0.5, k.softmax(dim=-1)
         z = torch.matmul(torch.matmul(v, k.mT), q)
         z = self.out(rearrange(z, "n g d (h w) -> n (g d) h w", h=h, w=w))
@@ -80,7 +81,8 @@ class WithinFrame(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, _, _, h, w = x.shape
         y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b t) (h w) c"))
-        q, k, v = rearrange(y, "n s (three g d) -> three n g s d", three=3, g=self.heads)
+        parts = y.chunk(3, dim=-1)
+        q, k, v = (rearrange(part, "n s (g d) -> n g s d", g=self.heads) for part in parts)
         z = rearrange(F.scaled_dot_product_attention(q, k, v), "n g s d -> n s (g d)")
         return x + rearrange(self.out(z), "(b t) (h w) c -> b c t h w", b=b, h=h, w=w)
 
@@ -100,7 +102,8 @@ class AlongTime(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         b, _, t, h, w = x.shape
         y = self.qkv(rearrange(self.norm(x), "b c t h w -> (b h w) t c"))
-        q, k, v = rearrange(y, "n t (three g d) -> three n g t d", three=3, g=self.heads)
+        parts = y.chunk(3, dim=-1)
+        q, k, v = (rearrange(part, "n t (g d) -> n g t d", g=self.heads) for part in parts)
         angles = torch.arange(t, device=x.device)[:, None] * self.rates.float()
         q, k = _rotated(q, angles), _rotated(k, angles)
         z = F.scaled_dot_product_attention(q, k, v, bias[None].to(q.dtype))
@@ -149,12 +152,13 @@ def _rates(width: int) -> Tensor:
 
 
 def _rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """Neighbouring channels of x (n, g, t, d) as pairs, turned by `angles` (t, pairs)."""
+    """Neighbouring channels of x (n, g, t, d) as complex numbers, turned by `angles` (t, pairs)."""
     width = 2 * angles.shape[1]
-    a, b = x[..., :width:2], x[..., 1:width:2]
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    turned = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
-    return torch.cat([turned, x[..., width:]], dim=-1)
+    wide = x[..., :width].to(torch.promote_types(x.dtype, torch.float32))
+    turn = torch.polar(torch.ones_like(angles), angles)
+    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)).contiguous()) * turn
+    turned = torch.view_as_real(pairs).flatten(-2).to(x.dtype)
+    return turned if width == x.shape[-1] else torch.cat([turned, x[..., width:]], dim=-1)
 
 
 def _bucket(distance: Tensor) -> Tensor:
