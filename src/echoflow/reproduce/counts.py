@@ -6,14 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from echoflow.data.manifest import FILE_LIST
-from echoflow.data.table import read_table
 from echoflow.distances import fingerprint_of
 from echoflow.metrics.intervals import bootstrapped
 from echoflow.metrics.report import Report
 from echoflow.reproduce.job import Job
-from echoflow.synthesis import DatasetPlan, Origin, synthesise
-from echoflow.synthesis.tables import REJECTIONS
+from echoflow.synthesis import DatasetPlan, accepted, phantom_masks
 from echoflow.types import Split, View
 
 COUNTED = ("train", "val", "test", "frames")
@@ -47,13 +44,12 @@ def _row(job: Job, view: View) -> str:
 
 
 def _rate(job: Job, view: View) -> Report:
-    """Candidates that `synthesise` needed for `n` accepted hearts, one video of each."""
-    folder, n = job.out / "videos" / view.name.lower(), job.n or HEARTS
-    plan = DatasetPlan(n=n, views=(view,), ef=job.efs, seed=job.seed)
-    if not (folder / FILE_LIST).is_file():
-        tell = partial(job.tell, f"videos, {view.name}")
-        synthesise(job.engine, plan, folder, progress=tell, origin=Origin.of(job.weights))
-    rejected = sum(1 for _ in read_table(folder, REJECTIONS, ("BaseName",)))
+    """Candidates that a dataset of `n` hearts needs; none of them is animated."""
+    n, rejected = job.n or HEARTS, 0
+    plan = DatasetPlan(n=n, views=(view,), seed=job.seed, anatomy=job.engine.anatomy)
+    for part in plan.parts():
+        rejected += len(accepted(job.engine, plan, part, phantom_masks())[1])
+        job.tell(f"hearts, {view.name}", part.stop, n)
     verdicts = np.repeat([100.0, 0.0], [rejected, n])
     low, high = bootstrapped(lambda i: float(verdicts[i].mean()), len(verdicts), seed=job.seed)
     taus = job.engine.privacy.thresholds()
