@@ -10,6 +10,7 @@ from small_datasets import dynamic, row
 
 from echoflow.data.sources import open_source
 from echoflow.metrics.clinical import mae, r2
+from echoflow.reproduce import trainings
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.trainings import gaps, lengthened, recipe_on, scored
 from echoflow.types import InputError
@@ -62,6 +63,43 @@ def test_intervals_widen_with_the_spread_between_trainings() -> None:
         return metrics["rmse_high"] - metrics["rmse_low"]
 
     assert width(10.0) > 2 * width(0.0)
+
+
+def test_a_gap_is_paired_on_trainings() -> None:
+    """A training that goes wrong from the same start on both sides says nothing about the gap."""
+    true, real = drawn(3, 60, 1.0)
+    wrong = np.array([0.0, 8.0, 0.0])[:, None]
+    same = gaps(true, real + wrong + 0.5, real + wrong, seed=0)
+    assert same["gap_mae_high"] - same["gap_mae_low"] < 2.0
+    metrics = scored(true, real + wrong, seed=0)
+    assert metrics["mae_high"] - metrics["mae_low"] > 8.0
+    assert metrics["mae_low"] == 0
+    assert metrics["r2_high"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shared", "own"), [(2.0, 0.3), (2.0, 1.0), (0.0, 1.5), (0.0, 0.0)])
+def test_intervals_hold_the_truth(
+    shared: float, own: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spread between trainings, from the same start and of each row alone: 90 % or more hold."""
+    monkeypatch.setattr(trainings, "RESAMPLES", 200)
+    monkeypatch.setattr(trainings, "STATISTICS", {"mae": lambda a, b: float(np.abs(a - b).mean())})
+    rng, true = np.random.default_rng(0), np.random.default_rng(1).uniform(20, 70, 100)
+    held = []
+    for k in range(200):
+        start = 8.0 + shared * rng.standard_normal((3, 1))
+        sides = [true + _errors(start + own * rng.standard_normal((3, 1)), rng) for _ in range(2)]
+        row, gap = scored(true, sides[0], k), gaps(true, *sides, k)
+        held.append(
+            (row["mae_low"] <= 8 <= row["mae_high"], gap["gap_mae_low"] * gap["gap_mae_high"] <= 0)
+        )
+    assert np.mean(held, axis=0).min() >= 0.88
+
+
+def _errors(mae_of_run: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Errors (3, 100) of trainings with a mean absolute error (3, 1) each."""
+    return mae_of_run * np.sqrt(np.pi / 2) * rng.standard_normal((3, 100))
 
 
 def test_a_gap_is_paired_on_test_videos() -> None:
