@@ -76,7 +76,7 @@ def main() -> None:
             sheet = reproduce(table, job, target)
         print(f"\n{sheet.to_markdown()}", flush=True)
         told = json.loads((target / "job.json").read_text())
-        card = {"hearts": " ".join(HEARTS)}
+        card: dict[str, Any] = {"hearts": " ".join(HEARTS)}
         card |= {name: told.pop(name) for name in ("weights", "data")}
         on_what = {**where(), "device": args.device}
         now = {**on_what, "job": told, "sheet": json.loads(sheet.to_json())}

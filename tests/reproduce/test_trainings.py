@@ -90,7 +90,7 @@ def test_intervals_hold_the_truth(
     for k in range(200):
         start = 8.0 + shared * rng.standard_normal((3, 1))
         sides = [true + _errors(start + own * rng.standard_normal((3, 1)), rng) for _ in range(2)]
-        row, gap = scored(true, sides[0], k), gaps(true, *sides, k)
+        row, gap = scored(true, sides[0], k), gaps(true, sides[0], sides[1], k)
         held.append(
             (row["mae_low"] <= 8 <= row["mae_high"], gap["gap_mae_low"] * gap["gap_mae_high"] <= 0)
         )
