@@ -148,6 +148,7 @@ def _intervals(true: Values, sides: Mapping[str, Values], seed: int) -> dict[str
     prefix, n = next(iter(sides)), len(true)
     drawn: dict[str, list[float]] = {name: [] for name in STATISTICS}
     count = min(map(len, sides.values()))
+    reach = stretch(count)
     for _ in range(RESAMPLES):
         videos, runs = rng.integers(n, size=n), rng.integers(count, size=count)
         for name, statistic in STATISTICS.items():
@@ -156,7 +157,7 @@ def _intervals(true: Values, sides: Mapping[str, Values], seed: int) -> dict[str
                 for found in sides.values()
             ]
             worth = each[0] - sum(each[1:])
-            away = stretch(count) * (worth[runs].mean() - worth.mean())
+            away = reach * (worth[runs].mean() - worth.mean())
             drawn[name].append(float(worth.mean() + away))
     bounds = BOUNDS if len(sides) == 1 else {}
     ends = {
