@@ -3,7 +3,7 @@
 Usage: python benchmarks/freeecho.py          latent; pixels where its networks are trained already
        python benchmarks/freeecho.py latent [--weights nano] [--n 24]       without any training
        python benchmarks/freeecho.py pixels [--runs runs/freeecho] [--n 12] [--patients 400]
-                                            [--train-steps 2000]
+                                            [--train-steps 1000]
        all: [--steps N] [--out benchmarks/results/freeecho-<part>.json] [--pictures FOLDER]
 
 `pixels` renders phantoms, trains both networks of Table 1 on them where they are not trained yet
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=12)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--patients", type=int, default=TRAINING.patients)
-    parser.add_argument("--train-steps", type=int, default=2_000)
+    parser.add_argument("--train-steps", type=int, default=1_000)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

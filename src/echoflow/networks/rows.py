@@ -135,7 +135,7 @@ ROWS: dict[str, Config] = {
     **dict(_cascades()),
     "Free-Echo": LabelUNet3DConfig(),
     **{f"2SCM-phantom-{i}": config for i, config in enumerate(PHANTOM_CASCADE, start=1)},
-    "Free-Echo-phantom": LabelUNet3DConfig(1, 56, 12, 16, heads=2, head=16),
+    "Free-Echo-phantom": LabelUNet3DConfig(1, 56, 12, 16, heads=1, head=16),
     **NANO,
 }
 

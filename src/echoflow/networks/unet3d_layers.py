@@ -45,7 +45,7 @@ class Conv(nn.Module):
         x = F.conv3d(x, self.space.weight[:, :, None], self.space.bias, padding=(0, 1, 1))
         if not in_time:
             return x
-        return F.conv3d(_delayed(x), self.time.weight[..., None, None], self.time.bias)
+        return _causal(x, self.time.weight, self.time.bias)
 
 
 class Gate(nn.Module):
@@ -159,7 +159,7 @@ class AlongTime(nn.Module):
     def forward(self, x: Tensor, in_time: bool) -> Tensor:
         if not in_time:
             return x
-        x = x + self.peg(_delayed(x))
+        x = x + _causal(x, self.peg.weight[..., 0, 0], self.peg.bias)
         b, _, t, h, w = x.shape
         y = self.attn(rearrange(x, "b c t h w -> (b h w) t c"), self.distance(t))
         return x + rearrange(y, "(b h w) t c -> b c t h w", b=b, h=h, w=w)
@@ -262,6 +262,12 @@ class Grow(nn.Module):
         return rearrange(y, "b (c p q) t h w -> b c t (h p) (w q)", p=2, q=2)
 
 
-def _delayed(x: Tensor) -> Tensor:
-    """Two empty frames in front, so that a kernel of three ends at the frame it is for."""
-    return F.pad(x, (0, 0, 0, 0, 2, 0))
+def _causal(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution of x (b, c, t, h, w) along time, weight (out, in, 3); every output frame sees
+    its own and the two before, of which the first two frames' are empty.
+
+    In two dimensions, time and pixels: on a CPU faster than in three. Depthwise where in is 1.
+    """
+    line = F.pad(x.flatten(3), (0, 0, 2, 0))
+    y = F.conv2d(line, weight[..., None], bias, groups=x.shape[1] // weight.shape[1])
+    return y.unflatten(3, x.shape[3:])

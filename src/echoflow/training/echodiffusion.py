@@ -67,6 +67,7 @@ PHANTOM: Mapping[str, Any] = {
     "stage": "cascade",
     "data": "videos",
     "engine.batch": 4,
+    "engine.precision": "fp32",
     "engine.optimiser": "adam",
     "engine.lr": 1e-3,
     "engine.weight_decay": 0.0,
@@ -83,8 +84,8 @@ PHANTOM: Mapping[str, Any] = {
     "cascade.scale": 2.0,
 }
 PHANTOM_STAGES: tuple[Mapping[str, Any], ...] = (
-    {"engine.steps": 4_000, "cascade.still": 0.0, "cascade.steps": 16},
-    {"engine.steps": 1_500, "cascade.still": 0.25, "cascade.steps": 12},
+    {"engine.steps": 2_000, "cascade.still": 0.0, "cascade.steps": 16},
+    {"engine.steps": 800, "cascade.still": 0.25, "cascade.steps": 12},
 )
 
 
