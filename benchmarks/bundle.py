@@ -76,10 +76,9 @@ def filter_rates(pipeline: Pipeline, patients: int, latents: Path | None) -> Rep
     firsts = [each.clip.video[0] for each in strangers(pipeline, patients).clips()]
     unseen = pipeline.encode(torch.from_numpy(np.stack(firsts)))
     if latents is None:
-        print("no --latents: exact copies are not tried; the copies below are the unseen again")
-    return privacy_rates(
-        pipeline.privacy, unseen if latents is None else copies(pipeline, latents), unseen
-    )
+        print("no --latents: exact copies are not tried")
+    copied = None if latents is None else copies(pipeline, latents)
+    return privacy_rates(pipeline.privacy, copied, unseen)
 
 
 def obedience(pipeline: Pipeline, plan: DatasetPlan, folder: Path) -> tuple[Report, float]:

@@ -143,19 +143,21 @@ def sweep(
     return Sweep(asked, np.array(measured), np.stack(videos))
 
 
-def privacy_rates(privacy: Privacy, copies: Tensor, strangers: Tensor) -> Report:
-    """Rejection in percent: of exact copies of training latents, and of patients never seen.
+def privacy_rates(privacy: Privacy, copies: Tensor | None, strangers: Tensor) -> Report:
+    """Rejection in percent: of exact copies of training latents, if given, and of strangers.
 
     The first must be 100; the second is the price of the filter and is near 5 when tau was set by
     the symmetric rule (100 - its percentile).
     """
-    copied, unseen = privacy.verdicts(copies), privacy.verdicts(strangers)
+    copied = [] if copies is None else privacy.verdicts(copies)
+    unseen = privacy.verdicts(strangers)
     metrics = {
-        **_rate("copies_rejected", copied),
         **_rate("unseen_rejected", unseen),
-        "copies_similarity_min": min(v.similarity for v in copied),
         **mean("unseen_similarity_mean", np.array([v.similarity for v in unseen]), SEED),
     }
+    if copied:
+        metrics |= _rate("copies_rejected", copied)
+        metrics["copies_similarity_min"] = min(v.similarity for v in copied)
     settings = {"copies": len(copied), "unseen": len(unseen), "gallery": len(privacy.gallery)}
     settings |= INTERVAL
     return Report("privacy", metrics, len(copied) + len(unseen), settings)

@@ -57,6 +57,7 @@ for verb in (
     models.models,
     report.report,
     reproduce.reproduce,
+    interop.bundle,
     interop.import_,
     interop.export,
 ):

@@ -46,7 +46,9 @@ def encode(
     ] = 112,
     scaling: Annotated[
         Path | None,
-        typer.Option(help="File of statistics to normalise by, such as scaling.pt of a release."),
+        typer.Option(
+            help="Statistics to normalise by: a latent folder, or scaling.pt of a release."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read ahead.")] = 0,
     device: Annotated[

@@ -1,4 +1,4 @@
-"""`echoflow import` and `echoflow export`: published weights in, ours out."""
+"""`echoflow bundle`, `import` and `export`: runs put together, published weights in, ours out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,28 @@ Model = Annotated[
         help="Of a release with several: the one to take, such as lvfm/FMvT-S2-4f4; repeatable."
     ),
 ]
+
+
+def bundle(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Finished run folders, one of each stage, in any order.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the bundle.")],
+) -> None:
+    """Put finished runs together into weights that generate.
+
+    Needed are an A-VAE and a video model; with an image model and re-identification it makes hearts
+    of its own, with an EF regressor and a segmenter it measures them. The gallery of the privacy
+    filter and tau are computed from the latents that the models learned from. An A-VAE, a regressor
+    or a segmenter may also be the folder of a network.
+    """
+    from echoflow.training.bundling import bundled
+
+    made = bundled(runs, out)
+    typer.echo(f"{', '.join(made.nets)} in {out}, {made.card['fps']:g} frames a second")
+    patients = len(made.privacy.gallery)
+    told = ", ".join(f"{view} {tau:.4f}" for view, tau in made.privacy.thresholds().items())
+    typer.echo(f"privacy: {patients} anatomies, tau {told}" if told else "privacy: no filter")
 
 
 def import_(

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from echoflow.data import shardfile
 from echoflow.latents import LatentStats, Moments
 from echoflow.types import InputError
 
@@ -42,7 +43,10 @@ def read_moments(path: Path, holds: Holds = "auto", factor: float = 1.0) -> Mome
 
 
 def read_statistics(path: str | Path) -> LatentStats:
-    """`mean` and `std` per channel from a .pt or .safetensors file, to normalise by."""
+    """`mean` and `std` per channel to normalise by: from a .pt or .safetensors file, or those that
+    a latent folder is normalised by."""
+    if Path(path).is_dir():
+        return shardfile.statistics(shardfile.read_card(Path(path)), Path(path))
     tensors = _tensors(Path(path))
     if not isinstance(tensors, Mapping) or not {"mean", "std"} <= tensors.keys():
         found = ", ".join(tensors) if isinstance(tensors, Mapping) else "one tensor"

@@ -72,7 +72,7 @@ class Latents:
         return frozenset().union(*(self._shard(video).keys() for video in some.values()))
 
     @cached_property
-    def _shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a latent."""
         _, double, height, width = self._tensor(0).get_shape()
         return double // 2, height, width
@@ -109,7 +109,7 @@ class Latents:
         Posterior draws, or its means when `rng` is None.
         """
         pairs = list(zip(index.tolist(), frames, strict=True))
-        shape = (len(pairs), frames.shape[1], *self._shape)
+        shape = (len(pairs), frames.shape[1], *self.shape)
         z = torch.empty(shape) if rng is None else _normal(rng, shape)
         for out, (video, numbers) in zip(z, pairs, strict=True):  # in place: a video fits a cache
             mean, std = self._picked(video, numbers).chunk(2, dim=1)
@@ -143,7 +143,7 @@ class Latents:
     def _masks_of(self, video: int, frames: np.ndarray) -> Tensor:
         known = self.traced(video)
         if not len(known):
-            return torch.zeros(len(frames), *self._shape[1:], dtype=torch.uint8)
+            return torch.zeros(len(frames), *self.shape[1:], dtype=torch.uint8)
         place = np.searchsorted(known, frames).clip(0, len(known) - 1)
         if (known[place] != frames).any():
             raise InputError(f"{self.records[video].uid} has no LV mask in one of frames {frames}.")

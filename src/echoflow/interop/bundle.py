@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from echoflow.files import atomic_file
@@ -48,16 +49,16 @@ def read(folder: Path) -> Parts:
     return Parts(nets, _privacy(folder), card, (folder,))
 
 
-def write(parts: Parts, folder: Path) -> None:
-    """Write a bundle into an empty folder."""
+def write(parts: Parts, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a bundle into an empty folder, weights as `dtype` if given."""
     for stage, net in parts.nets.items():
-        zoo.save(net, folder / stage)
+        zoo.save(net, folder / stage, dtype)
     if isinstance(parts.privacy, PrivacyFilter):
-        _save_filter(parts.privacy, folder / "reid", folder / PRIVACY)
+        _save_filter(parts.privacy, folder / "reid", folder / PRIVACY, dtype)
     else:
         for view, one in parts.privacy.filters.items():
             place = folder / "reid" / view.name
-            _save_filter(one, place, place / PRIVACY)
+            _save_filter(one, place, place / PRIVACY, dtype)
     with atomic_file(folder / CARD) as file:
         file.write_text(json.dumps(dict(parts.card), indent=1) + "\n")
 
@@ -84,8 +85,10 @@ def network_of(privacy: PrivacyFilter) -> nn.Module:
     return net
 
 
-def _save_filter(privacy: PrivacyFilter, net: Path, gallery: Path) -> None:
-    zoo.save(network_of(privacy), net)
+def _save_filter(
+    privacy: PrivacyFilter, net: Path, gallery: Path, dtype: torch.dtype | None
+) -> None:
+    zoo.save(network_of(privacy), net, dtype)
     privacy.save(gallery)
 
 

@@ -37,8 +37,8 @@ CAVEATS = (
     "synthetic videos are not independent of real ones: their EF labels come from a regressor that "
     "was trained on real videos, and trainings are watched on the real VAL split (which chooses "
     "the weights where engine.keep is best)",
-    "gap_ is a row less the real one, on the same test videos; parity is a gap whose interval "
-    "holds zero",
+    "gap_ is a row less the real one, on the same test videos; an interval that holds zero leaves "
+    "the question open, parity is one within a margin named beforehand",
 )
 
 

@@ -7,7 +7,6 @@ goes on where it was stopped, inside a stage too.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,16 +16,15 @@ import torch
 
 from echoflow.data.phantom.layout import write_dynamic
 from echoflow.data.phantom.population import Population
-from echoflow.data.shards import Latents, encode_clips, labelled
+from echoflow.data.shards import encode_clips, labelled
 from echoflow.data.sources import open_source
-from echoflow.files import new_folder, sha256
+from echoflow.files import sha256
 from echoflow.networks import zoo
-from echoflow.networks.dit import FMvTConfig
-from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan
 from echoflow.training.abreast import Tell, train_all
-from echoflow.training.folder import RECIPE, changes
-from echoflow.training.recipes import Recipe, read
+from echoflow.training.bundling import bundled
+from echoflow.training.folder import changes
+from echoflow.training.recipes import Recipe
 from echoflow.training.stages import NETWORKS
 from echoflow.training.table import named
 from echoflow.types import InputError, Split, View
@@ -112,46 +110,14 @@ def encode_dataset(
 
 def write_bundle(out: Path, population: Population, bundle: Path) -> None:
     """The averaged networks in bfloat16, the gallery with its thresholds, recipes and the card."""
-    train_set, val = (Latents.read(out / "latents", s) for s in (Split.TRAIN, Split.VAL))
-    with new_folder(bundle) as work:
-        for stage in zoo.STAGES:
-            zoo.save(zoo.load(_network(out, stage)), work / stage, torch.bfloat16)
-            recipe = (out / stage / RECIPE).read_text()
-            (work / stage / RECIPE).write_text(recipe.replace(f"{out}/", ""))
-        reid = zoo.load(work / "reid")
-        seen, held_out = _gallery(reid, train_set), _gallery(reid, val)
-        PrivacyFilter.calibrated(reid, seen, held_out).save(work / "privacy.safetensors")
-        recipes = {stage: read(out / stage / RECIPE) for stage in zoo.STAGES}
-        card = _card(train_set, recipes, population)
-        (work / zoo.BUNDLE).write_text(json.dumps(card, indent=1) + "\n")
-
-
-def _gallery(reid: Any, latents: Latents) -> Gallery:
-    """First frames, which are end-diastolic, grouped by view; features rounded to float16."""
-    mean = latents.moments[:, 0].float().chunk(2, dim=1)[0]
-    uids = [record.uid for record in latents.records]
-    views = [record.view.name for record in latents.records]
-    found = Gallery.of(reid, latents.stats.normalise(mean), uids, views)
-    return dataclasses.replace(found, features=found.features.half().float())
-
-
-def _card(latents: Latents, recipes: dict[str, Recipe], population: Population) -> dict[str, Any]:
-    video = zoo.config_of(recipes["lvfm"].model)
-    assert isinstance(video, FMvTConfig)
-    return {
+    said = {
         "name": "nano",
         "data": "phantom hearts only; no patient was involved",
         "population": population.spec(),
-        "mean": latents.stats.mean.tolist(),
-        "std": latents.stats.std.tolist(),
-        "size": video.size,
-        "frames": video.frames,
-        "fps": population.fps,
-        "shift": {stage: recipes[stage].flow.shift for stage in ("lifm", "lvfm")},
         "anatomy": dataclasses.asdict(ANATOMY),
         "motion": dataclasses.asdict(MOTION),
-        "models": {stage: recipes[stage].model for stage in zoo.STAGES},
     }
+    bundled([out / stage for stage in zoo.STAGES], bundle, said, torch.bfloat16)
 
 
 def recipe_of(stage: str, out: Path, settings: list[str]) -> Recipe:
