@@ -52,6 +52,7 @@ class Shelf:
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
     log: Path = Path(os.devnull)  # a byte for every video that is made
+    untraced: tuple[View, ...] = ()
 
     @classmethod
     def filled(cls) -> Shelf:

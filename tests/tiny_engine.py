@@ -53,6 +53,7 @@ class TinyEngine:
     fps: float = 16.0
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
+    untraced: tuple[View, ...] = ()
 
     @property
     def space(self) -> LatentSpace:

@@ -96,7 +96,7 @@ class Pipeline:
 
     Published weights may come without an image model; then it only animates what it is given.
     `calibration` belongs to the guidance of `motion`: with any other the network is told the EF
-    that was asked for.
+    that was asked for. `untraced` are views that the image model learned without masks.
     """
 
     image: Generator | None
@@ -109,6 +109,7 @@ class Pipeline:
     motion: SamplingPlan = field(default_factory=SamplingPlan)
     finder: Finder = cavity
     calibration: EFCalibration | None = None
+    untraced: tuple[View, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -261,6 +262,7 @@ def assembled(
         calibration=None
         if (curves := card.get("calibration")) is None
         else EFCalibration.of(curves),
+        untraced=tuple(View[name] for name in card.get("untraced", ())),
     )
 
 

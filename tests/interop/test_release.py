@@ -6,20 +6,24 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from golden_cases import manifest
+from PIL import Image
 from published import S, segdit_config, segdit_shapes, stdit_config, stdit_shapes, write_release
 from safetensors.torch import load_file, save_file
 
 from echoflow.interop import echoflow, exchange, release
 from echoflow.networks import zoo
-from echoflow.pipeline import Pipeline, load, unmeasured
+from echoflow.pipeline import Pipeline, load, unmeasured, weights_folder
 from echoflow.privacy import PrivacyByView
 from echoflow.sampling import SamplingPlan
+from echoflow.synthesis import DatasetPlan, synthesise
 from echoflow.types import InputError, View
 
 MODELS = ("vae/avae-4f4", "lifm/FMiT-S14-4f4", "lvfm/FMvT-S14-4f4", "reid/lvh-4f4")
@@ -296,6 +300,23 @@ def test_an_imported_release_without_judges_is_a_bundle(copy: Path, tmp_path: Pa
     with pytest.raises(InputError, match="cannot check the privacy of PLAX"):
         load(tmp_path / "bundle").privacy.verdicts(torch.zeros(1, 4, 28, 28), [View.PLAX])
     exchange.export_weights(tmp_path / "bundle", tmp_path / "release")
+
+
+def test_views_that_were_learned_without_masks_get_none(copy: Path, tmp_path: Path) -> None:
+    """EchoFlow's PLAX: an empty mask, also after import and export."""
+    exchange.import_weights(copy, tmp_path / "bundle")
+    exchange.export_weights(tmp_path / "bundle", tmp_path / "release")
+    pipeline = load(copy)
+    for weights in (copy, tmp_path / "bundle", tmp_path / "release"):
+        assert load(weights).untraced == (View.PLAX,)
+    plan = DatasetPlan(2, (View.A4C, View.PLAX), anatomy=SamplingPlan(1), motion=SamplingPlan(1))
+    lax = PrivacyByView({view: f.with_tau(1.0) for view, f in pipeline.privacy.filters.items()})  # type: ignore[attr-defined]
+    made = synthesise(replace(pipeline, privacy=lax), plan, tmp_path / "set")
+    masks = [Image.open(tmp_path / "set" / "Masks" / f"{r.uid}.png") for r in made.records]
+    assert [np.asarray(mask).any() for mask in masks] == [True, False]
+    assert made.extras[made.records[1].uid]["Traced"] == "stand-in"
+    exchange.export_weights(weights_folder("nano"), tmp_path / "nano")
+    assert load(tmp_path / "nano").untraced == ()
 
 
 def test_settings_that_are_wrong(copy: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ PATIENTS = 6
 class Made:
     """Random latents of 9 frames, patients of one view, the last two held out.
 
-    The odd ones are traced in frames 2 and 7, the others not at all.
+    The odd ones are traced in frames 2 and 7, the others not at all; in PLAX none is.
     """
 
     findings = ()
@@ -67,7 +67,9 @@ class Made:
 
     def items(self, numbers: range):
         for i in numbers:
-            traced = np.array([2, 7]) if i % 2 else np.arange(0)
+            traced = (
+                np.array([2, 7]) if i % 2 and self.records[i].view != View.PLAX else np.arange(0)
+            )
             masks = torch.ones(len(traced), 8, 8, dtype=torch.uint8)
             moments = Moments(self.mean[i], torch.full((9, 2, 8, 8), 0.1))
             yield Item(self.records[i], moments, traced, masks, "")
@@ -108,7 +110,7 @@ def test_runs_become_weights_that_generate(
     runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bundle"
-    words = ["bundle", *(str(run) for run in reversed(runs.values())), "--out", str(out)]
+    words = ["bundle", *(str(run) for run in reversed([*runs.values()])), "--out", str(out)]
     assert main(words) == 0
     assert "privacy: 12 anatomies, tau A4C " in capsys.readouterr().out
     card = json.loads((out / zoo.BUNDLE).read_text())
@@ -116,6 +118,7 @@ def test_runs_become_weights_that_generate(
     assert {name: card[name] for name in told} == told
     assert card["shift"]["lvfm"] == 2.5
     assert card["motion"]["scale"] == 2.0
+    assert card["untraced"] == []
     pipeline = load(out)
     assert isinstance(pipeline.privacy, PrivacyFilter)
     z = pipeline.anatomies([View.PSAX], torch.ones(1, 1, 112, 112), [1])
@@ -175,6 +178,18 @@ def test_a_published_autoencoder_needs_no_run(runs: Mapping[str, Path], tmp_path
     network = runs["lvfm"] / "net"
     with pytest.raises(InputError, match=r"a network of stage lvfm; .* give the folder of its run"):
         bundled([runs["avae"], network], tmp_path / "c")
+
+
+def test_views_without_any_mask(runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """The image model saw empty masks there, and is to see them again."""
+    plax = write_latents(
+        Made(View.PLAX, sha256(runs["avae"] / "avae" / zoo.WEIGHTS)),
+        tmp_path / "plax",
+        scaling=read_statistics(tmp_path / "a4c"),
+    ).folder
+    lifm = finished(tmp_path / "lifm2", "lifm", [tmp_path / "a4c", plax])
+    bundled([runs["avae"], runs["lvfm"], lifm], tmp_path / "b")
+    assert load(tmp_path / "b").untraced == (View.PLAX,)
 
 
 def test_guidance_only_with_what_was_dropped(runs: Mapping[str, Path], tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Oracle:
     anatomy: SamplingPlan = field(default_factory=SamplingPlan)
     motion: SamplingPlan = field(default_factory=SamplingPlan)
     space: Blocks = field(default_factory=Blocks)
+    untraced: tuple[View, ...] = ()
 
     @classmethod
     def that_answers(cls, answer: Callable[[Case], Video], asked: Sequence[Case]) -> Oracle:

@@ -31,7 +31,8 @@ class Parts:
     """What a pipeline is made of. `nets`: avae and lvfm always; lifm, ef and lv if there.
 
     `card` holds the values of `NEEDED`: latent mean and std per channel, latent `size`, `frames`
-    and `fps` of a clip, `shift` of each flow, and the sampling plans of `anatomy` and `motion`.
+    and `fps` of a clip, `shift` of each flow, and the sampling plans of `anatomy` and `motion`; it
+    may hold `untraced`, the views that the image model learned with empty masks.
     `origin` are the files and model folders that all this was read from.
     """
 
@@ -132,6 +133,7 @@ def check(card: Mapping[str, Any], path: Path) -> None:
     try:
         numbers = [int(card["size"]), int(card["frames"]), float(card["fps"])]
         numbers += [float(shift) for shift in card["shift"].values()]
+        _ = [View[name] for name in card.get("untraced", ())]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); copy the weights again.") from error
     for name in ("anatomy", "motion"):

@@ -143,6 +143,7 @@ def _write_release(parts: Parts, folder: Path, work: Path) -> list[str]:
     galleries, reids = _write_galleries(parts, work, space)
     for name in reids[:1]:
         _copy_recipe(folder / "reid", work / name)
+    card.setdefault("untraced", [])
     settings = {key: card[key] for key in (*release.PUBLISHED, *ORIGIN) if key in card}
     with atomic_file(work / release.CARD) as file:
         file.write_text(json.dumps({**settings, "galleries": galleries}, indent=1) + "\n")

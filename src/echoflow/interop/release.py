@@ -46,6 +46,7 @@ PUBLISHED: Mapping[str, Any] = {
     "anatomy": asdict(ANATOMY),
     "motion": asdict(MOTION),
     "calibration": None,
+    "untraced": ["PLAX"],  # EchoNet-LVH has no masks, and EchoFlow learned from it with empty ones
     # training set -> its views, its tau, and whose network made its features. The demo compares
     # both A4C sets with the network of EchoNet-Dynamic.
     "galleries": {
@@ -120,7 +121,7 @@ class Release:
             return dict(PUBLISHED)
         try:
             own = json.loads(path.read_text())
-            return {**PUBLISHED, **own}
+            return {**PUBLISHED, "untraced": [], **own}
         except (ValueError, TypeError) as error:
             raise InputError(f"{path} is damaged ({error}); copy the release again.") from error
 

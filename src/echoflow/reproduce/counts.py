@@ -47,8 +47,9 @@ def _rate(job: Job, view: View) -> Report:
     """Candidates that a dataset of `n` hearts needs; none of them is animated."""
     n, rejected = job.n or HEARTS, 0
     plan = DatasetPlan(n=n, views=(view,), seed=job.seed, anatomy=job.engine.anatomy)
+    masks = phantom_masks(untraced=job.engine.untraced)
     for part in plan.parts():
-        rejected += len(accepted(job.engine, plan, part, phantom_masks())[1])
+        rejected += len(accepted(job.engine, plan, part, masks)[1])
         job.tell(f"hearts, {view.name}", part.stop, n)
     verdicts = np.repeat([100.0, 0.0], [rejected, n])
     low, high = bootstrapped(lambda i: float(verdicts[i].mean()), len(verdicts), seed=job.seed)

@@ -88,6 +88,7 @@ def calibrate_weights(
         pipeline = replace(pipeline, motion=motion)
     if start is not None:
         pipeline = replace(pipeline, motion=pipeline.motion.tuned(start=start))
-    found = calibrate(pipeline, n, phantom_masks(), progress=progress)
+    masks = phantom_masks(untraced=pipeline.untraced)
+    found = calibrate(pipeline, n, masks, progress=progress)
     retune(weights_folder(weights), pipeline.motion, found.curves)
     return found

@@ -19,7 +19,7 @@ from echoflow.data.manifest import FILE_LIST, Manifest, video_path
 from echoflow.data.masks import area, mask_tracing
 from echoflow.data.video import write_video
 from echoflow.files import atomic_file, disk_full, is_full, new_folder
-from echoflow.metrics.cavity import end_systole
+from echoflow.metrics.cavity import cavity, end_systole
 from echoflow.synthesis import parts
 from echoflow.synthesis.datacard import facts, readme
 from echoflow.synthesis.dropin import check
@@ -57,7 +57,7 @@ def synthesise(
     plan = replace(
         plan, anatomy=plan.anatomy or engine.anatomy, motion=plan.motion or engine.motion
     )
-    job = _Job(engine, plan, masks or phantom_masks(), origin or Origin())
+    job = _Job(engine, plan, masks or phantom_masks(untraced=engine.untraced), origin or Origin())
     target = Path(out).expanduser().resolve()
     missing = [folder for folder in target.parents if not folder.exists()]
     work = parts.hidden(target)
@@ -118,8 +118,8 @@ def _write_part(job: _Job, part: range, folder: Path, progress: Callable[[int], 
     with new_folder(folder) as work:
         for sample in samples:
             record = _write_sample(sample, job.engine.fps, work)
-            found = job.engine.finder(sample.video, sample.anatomy.mask)
-            tracings = traced(found, sample.anatomy.mask)
+            found = _found(job.engine, sample)
+            tracings = traced(found, _stand_in(sample))
             rows.append(Row(record, columns(sample, bool(found.any())), tracings))
             progress(len(rows))
         parts.write_rows(work, rows, [rejection(one) for one in rejected])
@@ -165,6 +165,21 @@ def _left(out: str | Path) -> str:
     if not n:
         return "nothing was left behind"
     return f"{n} finished videos are kept, and the same call goes on behind them"
+
+
+def _found(engine: Engine, sample: Sample) -> np.ndarray:
+    """The cavity in every frame; nowhere for a finder that needs the mask where there is none."""
+    mask = sample.anatomy.mask
+    if engine.finder is cavity and not mask.any():
+        return np.zeros(sample.video.shape, bool)
+    return engine.finder(sample.video, mask)
+
+
+def _stand_in(sample: Sample) -> np.ndarray:
+    """What is traced where no cavity was found: the mask asked for, a phantom's where it is empty,
+    since readers of the layout lose videos without tracings."""
+    one = sample.anatomy
+    return one.mask if one.mask.any() else phantom_masks()(one.view, one.seed)
 
 
 def traced(found: np.ndarray, mask: np.ndarray) -> dict[int, np.ndarray]:

@@ -23,12 +23,14 @@ class PhantomMasks:
 
     cohort: str
     seed: int
+    untraced: tuple[View, ...] = ()
 
     def __call__(self, view: View, candidate: int) -> np.ndarray:
         from echoflow.data.phantom import PhantomPatient
 
         patient = PhantomPatient.sample(self.seed, candidate, self.cohort)
-        return patient.render(view, frames=1, phase=0.0).truth.mask[0]
+        mask = patient.render(view, frames=1, phase=0.0).truth.mask[0]
+        return np.zeros_like(mask) if view in self.untraced else mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,14 @@ class GivenMasks:
         return self.masks[candidate % len(self.masks)]
 
 
-def phantom_masks(cohort: str = "adult", seed: int = UNSEEN) -> MaskSource:
-    """Masks of phantom patients that nobody trained on: the candidate's seed is the patient."""
-    return PhantomMasks(cohort, seed)
+def phantom_masks(
+    cohort: str = "adult", seed: int = UNSEEN, untraced: tuple[View, ...] = ()
+) -> MaskSource:
+    """Masks of phantom patients that nobody trained on: the candidate's seed is the patient.
+
+    Those of `untraced` views, which the image model learned without masks, are empty.
+    """
+    return PhantomMasks(cohort, seed, untraced)
 
 
 def given_masks(masks: np.ndarray, side: int = 112) -> MaskSource:

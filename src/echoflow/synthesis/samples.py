@@ -37,6 +37,9 @@ class Engine(Protocol):
     def regressor(self) -> Regressor: ...
 
     @property
+    def untraced(self) -> tuple[View, ...]: ...
+
+    @property
     def anatomy(self) -> SamplingPlan: ...
 
     @property

@@ -38,8 +38,10 @@ NUMBERS = {
 def columns(sample: Sample, seen: bool) -> dict[str, str]:
     """What FileList.csv says beyond the columns of the layout. EF there is the relabelled one.
 
-    `seen`: the tracings follow the cavity that was found, not the mask that was asked for.
+    `seen`: the tracings follow the cavity that was found, not the mask that was asked for, or a
+    stand-in where none was.
     """
+    stands_in = "asked" if sample.anatomy.mask.any() else "stand-in"
     return {
         "BaseName": sample.item.base,
         "EF_requested": f"{sample.item.ef:g}",
@@ -48,7 +50,7 @@ def columns(sample: Sample, seen: bool) -> dict[str, str]:
         "Attempt": str(sample.anatomy.attempt),
         **_scores(sample.anatomy.verdict),
         "Verdict": sample.anatomy.verdict.word,
-        "Traced": "seen" if seen else "asked",
+        "Traced": "seen" if seen else stands_in,
     }
 
 

@@ -190,8 +190,18 @@ def _card(chosen: Mapping[str, Run], net: nn.Module, name: str) -> dict[str, Any
         "shift": {**release.PUBLISHED["shift"], **{s: flow.shift for s, flow in flows.items()}},
         "anatomy": asdict(release.ANATOMY),
         "motion": asdict(motion),
+        "untraced": _untraced(chosen["lifm"]) if "lifm" in chosen else [],
         "models": {stage: run.model for stage, run in chosen.items()},
     }
+
+
+def _untraced(image: Run) -> list[str]:
+    """Views whose anatomies the image model learned with empty masks."""
+    seen: dict[str, bool] = {}
+    for part in image.latents:
+        for i, record in enumerate(part.records):
+            seen[record.view.name] = seen.get(record.view.name, False) or len(part.traced(i)) > 0
+    return [view for view, traced in seen.items() if not traced]
 
 
 def _rate(video: Run) -> float:
@@ -218,8 +228,8 @@ def _privacy(
     nets = {run.folder: _rounded(run.load(), dtype) for run in judged.values()}
 
     def calibrated(net: nn.Module, kept: set[View]) -> PrivacyFilter:
-        galleries = (_gallery(net, parts, kept, dtype) for parts in (train, val))
-        return PrivacyFilter.calibrated(net, *galleries)
+        patients, held_out = (_gallery(net, parts, kept, dtype) for parts in (train, val))
+        return PrivacyFilter.calibrated(net, patients, held_out)
 
     if views <= set(judged) and len(nets) == 1:
         return calibrated(next(iter(nets.values())), views)
