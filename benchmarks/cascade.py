@@ -22,6 +22,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 
@@ -126,7 +127,8 @@ class Bench:
                 asked = (subject, self.manifest, records, task, self.measure, None, out)
                 score(*asked, progress, told)
         found, _ = report(out)
-        return dict(found.metrics), timed.seconds()
+        known = {name: value for name, value in found.metrics.items() if isfinite(value)}
+        return known, timed.seconds()
 
 
 def sweeps(cascade: Cascade) -> Iterator[tuple[str, int, list[SamplingPlan]]]:
@@ -162,7 +164,9 @@ def draws(bench: Bench, hearts: int) -> dict[str, dict[str, float]]:
         metrics, _ = bench.scored(name, Task(3, ef, "first"), hearts, bench.cascade.plans())
         tables[name] = metrics
         for rule in ("published", "selected", "single", "real"):
-            line = [f"{metrics[f'{rule}_{m}']:8.2f}" for m in ("r2", "mae", "rmse", "ssim")]
+            line = [
+                f"{metrics.get(f'{rule}_{m}', nan):8.2f}" for m in ("r2", "mae", "rmse", "ssim")
+            ]
             print(f"{name:<16}{rule:<12}{''.join(line)}")
     return tables
 
