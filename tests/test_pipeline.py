@@ -10,28 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_engine import TINY
 from torch import nn
 
 from echoflow.calibration import Curve, EFCalibration
 from echoflow.interop.tuning import retune
 from echoflow.metrics.cavity import cavity
 from echoflow.networks import zoo
-from echoflow.networks.avae import AVAEConfig
-from echoflow.networks.dit import FMiTConfig, FMvTConfig
-from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.pipeline import Pipeline, load
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import Churn, SamplingPlan
 from echoflow.types import InputError, View
-
-TINY = {
-    "avae": AVAEConfig(2, (8, 16), 1, 8, False, 1),
-    "lifm": FMiTConfig(2, 8, 4, 32, 2, 2, preconditioned=True),
-    "lvfm": FMvTConfig(2, 8, 8, (2, 4, 4), 32, 2, 2, preconditioned=True),
-    "reid": ReIdConfig(2, 16, 1),
-    "ef": EFRegressorConfig((8, 16), 16, 8),
-    "lv": LVSegmenterConfig((8, 16)),
-}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from echoflow.latents import LatentSpace, LatentStats
 from echoflow.metrics.cavity import cavity
 from echoflow.networks.avae import AVAEConfig, build_avae
+from echoflow.networks.dit import FMiTConfig, FMvTConfig
+from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.privacy import Gallery, PrivacyFilter
 from echoflow.sampling import SamplingPlan, noise_like
 from echoflow.types import View
@@ -45,6 +47,16 @@ def untrained_space() -> LatentSpace:
     torch.manual_seed(0)
     avae = build_avae(AVAEConfig(channels=2, widths=(8, 8), layers=1, groups=4)).eval()
     return LatentSpace(avae, LatentStats(torch.zeros(2), torch.ones(2)))
+
+
+TINY = {
+    "avae": AVAEConfig(2, (8, 16), 1, 8, False, 1),
+    "lifm": FMiTConfig(2, 8, 4, 32, 2, 2, preconditioned=True),
+    "lvfm": FMvTConfig(2, 8, 8, (2, 4, 4), 32, 2, 2, preconditioned=True),
+    "reid": ReIdConfig(2, 16, 1),
+    "ef": EFRegressorConfig((8, 16), 16, 8),
+    "lv": LVSegmenterConfig((8, 16)),
+}
 
 
 @dataclass

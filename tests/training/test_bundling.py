@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_engine import TINY
 from torch import nn
 
 from echoflow.cli import main
@@ -19,9 +20,6 @@ from echoflow.data.windows import Latents
 from echoflow.files import sha256
 from echoflow.latents import Moments
 from echoflow.networks import zoo
-from echoflow.networks.avae import AVAEConfig
-from echoflow.networks.dit import FMiTConfig, FMvTConfig
-from echoflow.networks.heads import EFRegressorConfig, LVSegmenterConfig, ReIdConfig
 from echoflow.pipeline import load
 from echoflow.privacy import PrivacyByView, PrivacyFilter
 from echoflow.training.bundling import bundled
@@ -29,14 +27,6 @@ from echoflow.training.stages import NETWORKS
 from echoflow.training.table import named
 from echoflow.types import InputError, Record, Split, View
 
-CONFIGS = {
-    "avae": AVAEConfig(2, (8, 16), 1, 8, False, 1),
-    "lifm": FMiTConfig(2, 8, 4, 32, 2, 2, preconditioned=True),
-    "lvfm": FMvTConfig(2, 8, 8, (2, 4, 4), 32, 2, 2, preconditioned=True),
-    "reid": ReIdConfig(2, 16, 1),
-    "ef": EFRegressorConfig((8, 16), 16, 8),
-    "lv": LVSegmenterConfig((8, 16)),
-}
 PATIENTS = 6
 
 
@@ -78,7 +68,7 @@ class Made:
 def finished(folder: Path, stage: str, data: Sequence[Path], *settings: str) -> Path:
     """The run folder of a stage, as a training leaves it."""
     torch.manual_seed(0)
-    net = zoo.build(CONFIGS[stage])
+    net = zoo.build(TINY[stage])
     for p in net.parameters():
         if p.ndim > 1:
             nn.init.normal_(p, std=0.1)
