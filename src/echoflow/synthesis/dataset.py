@@ -119,7 +119,7 @@ def _write_part(job: _Job, part: range, folder: Path, progress: Callable[[int], 
         for sample in samples:
             record = _write_sample(sample, job.engine.fps, work)
             found = _found(job.engine, sample)
-            tracings = traced(found, _stand_in(sample))
+            tracings = traced(found, sample.anatomy.mask if found.any() else _stand_in(sample))
             rows.append(Row(record, columns(sample, bool(found.any())), tracings))
             progress(len(rows))
         parts.write_rows(work, rows, [rejection(one) for one in rejected])
