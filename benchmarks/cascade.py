@@ -5,13 +5,14 @@
     python benchmarks/cascade.py [runs/cascade] [--hearts 24] [--sweep-hearts 8] [--device cuda]
 
 The protocol is EchoDiffusion's (`echoflow evaluate draws`), with clips from the R wave on: 3 draws
-factual and counterfactual, by the published rule and for a single draw. Then one counterfactual
-draw of every solver at several numbers of steps, with the seconds of a video. The EF is measured by
-nano's regressor, whose own error on these hearts, against the exact EF, is the row `real clips` of
-the factual task. Writes results/cascade.json. Score files and seconds are kept in FOLDER/scores, in
-a folder for all that they follow from, weights and number of hearts included, so the same command
-goes on where it was stopped. Without an argument and without a cascade in runs/cascade it says what
-to train, which is no error.
+factual and counterfactual, by the published rule and for a single draw. Then every stage by itself,
+later ones given the recorded clip, reduced, in place of what the stage before makes: which of them
+loses the EF? And one counterfactual draw of every solver at several numbers of steps, with the
+seconds of a video. The EF is measured by nano's regressor, whose own error on these hearts, against
+the exact EF, is the row `real clips` of the factual task. Writes results/cascade.json. Score files
+and seconds are kept in FOLDER/scores, in a folder for all that they follow from, weights and number
+of hearts included, so the same command goes on where it was stopped. Without an argument and
+without a cascade in runs/cascade it says what to train, which is no error.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -37,14 +39,19 @@ from echoflow.cascade_weights import load
 from echoflow.data.manifest import Manifest
 from echoflow.data.phantom.layout import write_dynamic
 from echoflow.data.phantom.population import Population
+from echoflow.data.pixels import unsigned
+from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
 from echoflow.draws import Measure, Subject, Task, measured_by, score, some
 from echoflow.files import atomic_file
 from echoflow.judges import Regressor
-from echoflow.metrics.scores import report
+from echoflow.lowres import resized
+from echoflow.metrics.clinical import slope
+from echoflow.metrics.scores import Draws, report
 from echoflow.pipeline import NANO, weights_print
 from echoflow.pipeline import load as load_pipeline
 from echoflow.sampling import Churn, SamplingPlan
+from echoflow.training.cascaded import PixelClips
 from echoflow.types import INFERENCE, InputError
 
 WEIGHTS = Path("runs/cascade")
@@ -128,6 +135,8 @@ class Bench:
                 score(*asked, progress, told)
         found, _ = report(out)
         known = {name: value for name, value in found.metrics.items() if isfinite(value)}
+        every = Draws.read(out)
+        known["single_slope"] = slope(every.asked.ravel(), every.measured.ravel())
         return known, timed.seconds()
 
 
@@ -171,6 +180,41 @@ def draws(bench: Bench, hearts: int) -> dict[str, dict[str, float]]:
     return tables
 
 
+def apart(bench: Bench, hearts: int) -> list[dict[str, float]]:
+    """A row for every stage by itself, asked for the EF of each recording: printed, and kept.
+
+    `recorded_` is of the clip as that stage would make it. All are enlarged to the last one's size.
+    """
+    whole, rows = bench.cascade, []
+    c, t, h, _ = whole.shape
+    window = Window(t, whole.fps, h, short="black", time="zoom")
+    records = tuple(some(bench.manifest.records, hearts))
+    clips = PixelClips(bench.manifest, records, window, "first", c)
+    batch = clips.batch(np.arange(len(records)), np.random.default_rng(0))
+    assert batch.cond.ef is not None
+    asked = batch.cond.ef.double().numpy()
+
+    def told(name: str, videos: Tensor) -> dict[str, float]:
+        grown = unsigned(resized(videos, (t, h, h), "trilinear").mean(1)).numpy()
+        found = np.array([bench.measure(video, whole.fps) for video in grown])
+        mae = float(np.abs(asked - found).mean())
+        return {f"{name}_slope": slope(asked, found), f"{name}_mae": mae}
+
+    for number, stage in enumerate(whole.stages, start=1):
+        made, before = [], None
+        if stage.lowres is not None:
+            before = resized(batch.x, whole.stages[number - 2].shape[1:], stage.lowres.resize)
+        for k in range(len(records)):
+            one = slice(k, k + 1)
+            given = None if before is None else before[one]
+            made.append(stage.sample(batch.cond.select(one), [k], given).cpu())
+        recorded = resized(batch.x, stage.shape[1:], "trilinear")
+        row = told("made", torch.cat(made)) | told("recorded", recorded)
+        rows.append({"stage": number, **row})
+        print(f"stage {number} by itself:", *(f"{name} {value:.2f}" for name, value in row.items()))
+    return rows
+
+
 def swept(bench: Bench, hearts: int) -> list[dict[str, object]]:
     """A row for every solver at every number of steps: printed, and kept."""
     rows = []
@@ -211,6 +255,7 @@ def main() -> None:
     content |= {"hearts": words.hearts, "sweep_hearts": words.sweep_hearts}
     content |= {"draws": draws(bench, words.hearts)}
     content |= {"plans": [asdict(plan) for plan in bench.cascade.plans()]}
+    content |= {"stages": apart(bench, words.hearts)}
     content |= {"sweep": swept(bench, words.sweep_hearts)}
     with atomic_file(words.out) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")

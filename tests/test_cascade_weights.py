@@ -44,7 +44,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = ["cascade.frames=8", "cascade.size=16", "cascade.fps=32"]
     for i, form in enumerate(FORMS, start=1):
         before = "[2, 8]" if i == 2 else "null"
-        recipe = named(f"phantom-2SCM-{i}").changed([*settings, f"cascade.before={before}"])
+        own = [f"cascade.before={before}", "cascade.crop=null", "cascade.lowres_level=0.1"]
+        recipe = named(f"phantom-2SCM-{i}").changed([*settings, *own])
         run = root / f"mine-{i}"
         torch.manual_seed(0)
         zoo.save(UNet3D(replace(form, channels=1)), run / "net")
@@ -96,7 +97,7 @@ def test_runs_of_stages_are_a_cascade(runs: Path) -> None:
         assert found.stages[0].plan.churn is None
         lowres = found.stages[1].lowres
         assert lowres is not None
-        assert (lowres.told, lowres.resize) == ("log-snr", "trilinear")
+        assert (lowres.told, lowres.resize, lowres.level) == ("log-snr", "trilinear", 0.1)
 
 
 def test_other_bounds_of_churn_are_taken_from_the_config(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def _of_run(run: Path, before: Stage | None) -> Stage:
             f"{run} was trained to follow a stage of {k.before[0]} frames of {k.before[1]} pixels; "
             f"the one before it makes {before.shape[1]} of {before.shape[2]}."
         )
-    lowres = None if k.before is None else replace(LOWRES["consistent"], resize=k.resize)
+    seen = replace(LOWRES["consistent"], resize=k.resize, level=k.lowres_level)
+    lowres = None if k.before is None else seen
     plan = _plan(k.steps, k.scale, Churn(k.churn))
     fps = k.fps * net.config.frames / k.frames
     return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres)

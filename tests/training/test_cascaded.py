@@ -21,6 +21,8 @@ from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
 from echoflow.interop.keymap import to_ours
 from echoflow.interop.unet3d import RULES, read
+from echoflow.lowres import log_snr
+from echoflow.networks import zoo
 from echoflow.networks.rows import CASCADES, ROWS
 from echoflow.networks.unet3d import UNet3D, UNet3DConfig
 from echoflow.process import corrupt
@@ -182,6 +184,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SMALL = ["cascade.frames=8", "cascade.fps=8", "cascade.size=16", "engine.batch=2"]
 SMALL += ["engine.steps=2", "engine.validate_every=2", "engine.picture_every=2"]
+SMALL += ["cascade.crop=null"]
 
 
 def recipe(i: int, data: Path, *settings: str) -> Recipe:
@@ -199,6 +202,21 @@ def test_a_stage_trains(i: int, videos: Path, tmp_path: Path) -> None:
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     assert '"val/loss"' in last
     assert '"val/ef"' in last
+
+
+@pytest.mark.usefixtures("rows")
+def test_noise_is_drawn_as_the_recipe_says(videos: Path) -> None:
+    k = recipe(
+        2, videos, "cascade.p_mean=0.5", "cascade.p_std=2", "cascade.lowres_most=0.4"
+    ).cascade
+    task = StageTask(zoo.build("tiny-2"), k, [])
+    quantiles = torch.tensor([0.5, 0.8413447])  # of the mean, and of one deviation more
+    torch.testing.assert_close(task.process.times(quantiles), torch.tensor([0.5, 2.5]).exp())
+    x = torch.zeros(1, 1, 8, 16, 16)
+    rng: Any = Stored(torch.tensor(0.75), x)
+    _, cond = task.seen(Batch(x, Condition(frame=x[:, :, 0]), ("a",)), rng)
+    assert cond.lowres_noise is not None
+    torch.testing.assert_close(cond.lowres_noise, log_snr(torch.tensor([0.3])))
 
 
 @pytest.mark.usefixtures("rows")

@@ -17,7 +17,7 @@ from echoflow.data.clips import Source
 from echoflow.data.manifest import Manifest
 from echoflow.data.pixels import signed, unsigned
 from echoflow.data.prepare import Window, load_clip
-from echoflow.lowres import LowRes, log_snr, noised, resized
+from echoflow.lowres import log_snr, noised, resized
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.process import EDM
@@ -81,7 +81,8 @@ class StageTask:
 
     def __init__(self, net: nn.Module, options: CascadeOptions, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
-        self.process = EDM(sigma_data=options.sigma_data)
+        k = options
+        self.process = EDM(sigma_data=k.sigma_data, p_mean=k.p_mean, p_std=k.p_std)
         self.options = options
         self.made: UNet3DConfig = cast(Any, net).config
         self.held_out = held_out
@@ -118,7 +119,7 @@ class StageTask:
         frames, size = self.options.before
         small = resized(x, (frames if in_time else x.shape[2], size, size), mode)
         low = resized(small, shape, mode)
-        t = rng.shared() if level is None else level
+        t = rng.shared() * self.options.lowres_most if level is None else level
         ratio = log_snr(torch.full((len(x),), t, device=x.device))
         noisy = noised(low, rng.normal(low), ratio)
         return target, replace(batch.cond, lowres=noisy, lowres_noise=ratio)
@@ -147,7 +148,7 @@ class StageTask:
         net, batch = averaged["net"], self.held_out[0]
         some = slice(min(SHOWN, len(batch.x)))
         few = Batch(batch.x[some], batch.cond.select(some), batch.uid[some])
-        x, cond, _ = self._held_out(net, few, 0, LowRes().level)
+        x, cond, _ = self._held_out(net, few, 0, self.options.lowres_level)
         device = x.device
         made = sample(net, self.process, cond, x.shape[1:], range(len(x)), PLAN, device=device)
         assert cond.frame is not None

@@ -32,6 +32,10 @@ SHARED = (
             "engine.clip": 0.0,
             "engine.precision": "fp32",
             "cascade.sigma_data": 0.25,
+            "cascade.p_mean": -1.2,
+            "cascade.p_std": 1.2,
+            "cascade.lowres_most": 1.0,
+            "cascade.lowres_level": 0.2,
             "cascade.drop_ef": 0.1,
             "cascade.scale": 5.0,
         },
@@ -80,12 +84,25 @@ PHANTOM: Mapping[str, Any] = {
     "cascade.size": 56,
     "cascade.resize": "trilinear",
     "cascade.frame": "first",
+    "cascade.p_std": 1.5,
     "cascade.churn": 0.0,
     "cascade.scale": 2.0,
 }
 PHANTOM_STAGES: tuple[Mapping[str, Any], ...] = (
-    {"engine.steps": 2_000, "cascade.still": 0.0, "cascade.steps": 16},
-    {"engine.steps": 800, "cascade.still": 0.25, "cascade.steps": 12},
+    {
+        "engine.steps": 3_000,
+        "cascade.p_mean": 0.5,
+        "cascade.still": 0.0,
+        "cascade.steps": 16,
+    },
+    {
+        "engine.steps": 3_200,
+        "cascade.p_mean": 0.0,
+        "cascade.crop": 32,
+        "cascade.lowres_most": 0.5,
+        "cascade.still": 0.25,
+        "cascade.steps": 12,
+    },
 )
 
 

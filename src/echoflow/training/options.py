@@ -160,7 +160,9 @@ class CascadeOptions(BaseModel):
     `crop` is the side of random crops. One is taken of each clip, at the same place in its frame
     and its low-resolution twin; with `crops="frame"` every picture of them has a place of its own,
     as in the released code, whose helper took the frames of all clips for a batch of images.
-    In a share `still` of the steps no layer looks along time. The rest says how to sample it.
+    In a share `still` of the steps no layer looks along time. ln(sigma) is drawn from
+    N(p_mean, p_std^2), the level of the noise on the low-resolution input from [0, lowres_most).
+    The rest says how to sample it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -176,6 +178,10 @@ class CascadeOptions(BaseModel):
     still: float = Field(default=0.25, ge=0, lt=1)
     drop_ef: float = Field(default=0.1, ge=0, le=1)
     sigma_data: float = Field(default=0.25, gt=0)
+    p_mean: float = -1.2
+    p_std: float = Field(default=1.2, gt=0)
+    lowres_most: float = Field(default=1.0, gt=0, le=1)
+    lowres_level: float = Field(default=0.2, ge=0, le=1, description="of noise, in sampling")
     steps: int = Field(default=64, ge=1, description="of sampling")
     churn: float = Field(default=160.0, ge=0, description="S_churn; 0: deterministic")
     scale: float = Field(default=5.0, ge=0, description="of guidance on the EF; 1: none")
