@@ -17,6 +17,7 @@ from echoflow.cascade_files import fingerprint_of, holds_one
 from echoflow.cascade_weights import load
 from echoflow.cli import main
 from echoflow.cli.cascade import is_cascade
+from echoflow.condition import Condition
 from echoflow.data.video import read_gray, write_video
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3D
@@ -160,6 +161,14 @@ def test_a_stage_alone_as_it_is_documented(release: Path) -> None:
     exec(code.replace('"FOLDER"', repr(str(release))), names)
     assert names["large"].shape == (1, 3, 8, 16, 16)
     assert float(names["large"].std()) > 0
+    second, whole = names["second"], torch.zeros(1, *names["second"].shape)
+    cond = Condition(ef=torch.tensor([40.0]), frame=whole[:, :, 0])
+    with pytest.raises(InputError, match=r"= \(2, 8, 8\); got a video of \(8, 16, 16\). Reduce it"):
+        second.sample(cond, [0], whole)
+    small = torch.zeros(1, *names["first"].shape)
+    with pytest.raises(InputError, match=r"= \(4, 8, 8\); got a video of \(2, 8, 8\)"):
+        second.sample(cond, [0], small, frames=16)
+    assert second.sample(cond, [0], small.repeat(1, 1, 2, 1, 1), frames=16).shape[2] == 16
 
 
 def test_runs_that_do_not_fit(runs: Path, tmp_path: Path) -> None:

@@ -36,13 +36,15 @@ Plans = SamplingPlan | Sequence[SamplingPlan] | None
 class Stage:
     """A stage of a cascade: how it samples, its frame rate, and what it sees of the one before.
 
-    `lowres` is None in the first stage.
+    `lowres` is None in the first stage. `follows` is (frames, pixels a side) of what the stage
+    before makes, where that is known: no other video is taken in its place.
     """
 
     generator: Generator
     plan: SamplingPlan
     fps: float
     lowres: LowRes | None = None
+    follows: tuple[int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -75,6 +77,7 @@ class Stage:
             )
         if self.lowres is not None and before is not None:
             _check_before(before, (len(seeds), *shape))
+            self._check_follows(before, shape)
             device = device_of(self.generator.net)
             noise = noise_like(shape, descended(seeds, LOWRES_NOISE)).to(device)
             cond = self.lowres.given(cond.to(device), before.to(device), shape[1:], noise)
@@ -82,6 +85,18 @@ class Stage:
             start = resized(start, shape[1:], "trilinear")
         plan = replace(plan, overlap=min(plan.overlap, t // 2))  # windows that share more get stuck
         return self.generator.sample(cond, seeds, plan, start, frames).clamp(-1, 1)
+
+    def _check_follows(self, before: Tensor, made: tuple[int, ...]) -> None:
+        """That a video is as the stage before would make it, for a video (c, t, h, w) of this."""
+        if self.follows is None:
+            return
+        frames, size = self.follows
+        wanted = (frames * made[1] // self.shape[1], size, size)
+        if tuple(before.shape[2:]) != wanted:
+            raise InputError(
+                f"this stage follows one that makes (t, h, w) = {wanted}; got a video of "
+                f"{tuple(before.shape[2:])}. Reduce it first, as `lowres.resized` does."
+            )
 
 
 def _check_before(before: Tensor, made: tuple[int, ...]) -> None:

@@ -88,12 +88,13 @@ def released(
     chosen = SETTINGS[settings]
     nets = echodiffusion.load(folder, kind=kind, zero_ef_is_null=chosen.zero_ef_is_null)
     told = echodiffusion.read_stages(folder / echodiffusion.CONFIG)
-    stages = []
+    stages: list[Stage] = []
     for i, (net, one) in enumerate(zip(nets, told, strict=True)):
         lowres = replace(LOWRES[chosen.lowres], resize=one.resize) if i else None
+        follows = (stages[-1].shape[1], stages[-1].shape[2]) if i else None
         factor = math.sqrt(one.churn.inflation) if chosen.variance else one.churn.inflation
         plan = _plan(one.steps, SCALE, replace(one.churn, inflation=factor))
-        stages.append(_stage(net, one.process, plan, one.fps, lowres))
+        stages.append(_stage(net, one.process, plan, one.fps, lowres, follows))
     return Cascade(tuple(stages))
 
 
@@ -124,7 +125,8 @@ def _of_run(run: Path, before: Stage | None) -> Stage:
     lowres = None if k.before is None else seen
     plan = _plan(k.steps, k.scale, Churn(k.churn))
     fps = k.fps * net.config.frames / k.frames
-    return _stage(net, EDM(sigma_data=k.sigma_data), plan, fps, lowres)
+    process = EDM(sigma_data=k.sigma_data, p_mean=k.p_mean, p_std=k.p_std)
+    return _stage(net, process, plan, fps, lowres, k.before)
 
 
 def _plan(steps: int, scale: float, churn: Churn) -> SamplingPlan:
@@ -133,11 +135,16 @@ def _plan(steps: int, scale: float, churn: Churn) -> SamplingPlan:
 
 
 def _stage(
-    net: UNet3D, process: EDM, plan: SamplingPlan, fps: float, lowres: LowRes | None
+    net: UNet3D,
+    process: EDM,
+    plan: SamplingPlan,
+    fps: float,
+    lowres: LowRes | None,
+    follows: tuple[int, int] | None,
 ) -> Stage:
     k = net.config
     shape = (k.channels, k.frames, k.size, k.size)
-    return Stage(Generator(net, process, shape, BATCH), plan, fps, lowres)
+    return Stage(Generator(net, process, shape, BATCH), plan, fps, lowres, follows)
 
 
 def _computing(cascade: Cascade, device: torch.device | str, inference: Inference) -> Cascade:
