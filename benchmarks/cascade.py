@@ -118,8 +118,7 @@ class Bench:
     ) -> tuple[dict[str, float], float | None]:
         """The metrics of a score file, made now if need be, and the median seconds of a video."""
         told = {**self.follows, "plans": str(plans), "task": str(task), "hearts": str(hearts)}
-        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
-        out = self.kept / key / f"{name}.csv"
+        out = self.kept / _key(told) / f"{name}.csv"
         subject = Subject.of(self.cascade, plans)
         timed = Timed(subject, out.with_suffix(".seconds"))
         if not out.exists():
@@ -138,6 +137,11 @@ class Bench:
         every = Draws.read(out)
         known["single_slope"] = slope(every.asked.ravel(), every.measured.ravel())
         return known, timed.seconds()
+
+
+def _key(told: Mapping[str, str]) -> str:
+    """The folder of what follows from all this."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def sweeps(cascade: Cascade) -> Iterator[tuple[str, int, list[SamplingPlan]]]:
@@ -185,34 +189,45 @@ def apart(bench: Bench, hearts: int) -> list[dict[str, float]]:
 
     `recorded_` is of the clip as that stage would make it. All are enlarged to the last one's size.
     """
-    whole, rows = bench.cascade, []
-    c, t, h, _ = whole.shape
-    window = Window(t, whole.fps, h, short="black", time="zoom")
+    told = {**bench.follows, "apart": f"{hearts} {bench.cascade.plans()}"}
+    file = bench.kept / _key(told) / "stages.json"
+    rows: list[dict[str, float]] = json.loads(file.read_text()) if file.exists() else []
+    for number in range(len(rows) + 1, len(bench.cascade.stages) + 1):
+        rows.append({"stage": number, **_by_itself(bench, number, hearts)})
+        with atomic_file(file) as part:
+            part.write_text(json.dumps(rows))
+    for row in rows:
+        print("by itself:", *(f"{name} {value:.2f}" for name, value in row.items()))
+    return rows
+
+
+def _by_itself(bench: Bench, number: int, hearts: int) -> dict[str, float]:
+    """Slope and MAE of the EF in what one stage makes, and in what was recorded, of its size."""
+    whole = bench.cascade
+    stage, (c, t, h, _) = whole.stages[number - 1], whole.shape
     records = tuple(some(bench.manifest.records, hearts))
+    window = Window(t, whole.fps, h, short="black", time="zoom")
     clips = PixelClips(bench.manifest, records, window, "first", c)
     batch = clips.batch(np.arange(len(records)), np.random.default_rng(0))
     assert batch.cond.ef is not None
     asked = batch.cond.ef.double().numpy()
-
-    def told(name: str, videos: Tensor) -> dict[str, float]:
-        grown = unsigned(resized(videos, (t, h, h), "trilinear").mean(1)).numpy()
-        found = np.array([bench.measure(video, whole.fps) for video in grown])
-        mae = float(np.abs(asked - found).mean())
-        return {f"{name}_slope": slope(asked, found), f"{name}_mae": mae}
-
-    for number, stage in enumerate(whole.stages, start=1):
-        made, before = [], None
-        if stage.lowres is not None:
-            before = resized(batch.x, whole.stages[number - 2].shape[1:], stage.lowres.resize)
-        for k in range(len(records)):
-            one = slice(k, k + 1)
-            given = None if before is None else before[one]
-            made.append(stage.sample(batch.cond.select(one), [k], given).cpu())
-        recorded = resized(batch.x, stage.shape[1:], "trilinear")
-        row = told("made", torch.cat(made)) | told("recorded", recorded)
-        rows.append({"stage": number, **row})
-        print(f"stage {number} by itself:", *(f"{name} {value:.2f}" for name, value in row.items()))
-    return rows
+    last, before = whole.stages[-1].lowres, None
+    resize = "trilinear" if last is None else last.resize
+    if stage.lowres is not None:
+        before = resized(batch.x, whole.stages[number - 2].shape[1:], resize)
+    made = []
+    for k in range(len(records)):
+        one = slice(k, k + 1)
+        given = None if before is None else before[one]
+        made.append(stage.sample(batch.cond.select(one), [k], given).cpu())
+    found = {}
+    videos = {"made": torch.cat(made), "recorded": resized(batch.x, stage.shape[1:], resize)}
+    for name, video in videos.items():
+        grown = unsigned(resized(video, (t, h, h), "trilinear").mean(1)).numpy()
+        measured = np.array([bench.measure(each, whole.fps) for each in grown])
+        found[f"{name}_slope"] = slope(asked, measured)
+        found[f"{name}_mae"] = float(np.abs(asked - measured).mean())
+    return found
 
 
 def swept(bench: Bench, hearts: int) -> list[dict[str, object]]:

@@ -66,6 +66,11 @@ def test_scores_are_of_their_weights_and_hearts(tmp_path: Path, monkeypatch) -> 
     first = one.scored(*asked, 2, one.cascade.plans())
     assert one.scored(*asked, 2, one.cascade.plans()) == first
     assert kept() == 1
+    (row,) = script_of.apart(one, 2)
+    assert set(row) == {"stage", "made_slope", "made_mae", "recorded_slope", "recorded_mae"}
+    with monkeypatch.context() as patched:
+        patched.delattr(script_of, "_by_itself")
+        assert script_of.apart(one, 2) == [row]
     one.scored(*asked, 3, one.cascade.plans())
     assert kept() == 2
     other = bench()

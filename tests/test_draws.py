@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cascade_folder import cascade as published
+from cascade_folder import one_stage
 from small_datasets import brightening
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from echoflow.condition import Condition
 from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
 from echoflow.drawn import Drawn
-from echoflow.draws import Subject, Task, score, some
+from echoflow.draws import Subject, Task, frame_of, part_of, score, some
 from echoflow.metrics.scores import Draws
 from echoflow.rulers import caveats, ruler
 from echoflow.training.cascaded import PixelClips
@@ -242,6 +244,32 @@ def test_videos_of_draws_go_on_where_they_were_stopped(videos: Path, tmp_path: P
     for record in open_source(tmp_path / "whole").records:
         whole, again = (tmp_path / part / record.path for part in ("whole", "kept"))
         assert whole.read_bytes() == again.read_bytes()
+
+
+def test_draws_that_were_stopped_before_the_first_row_go_on(videos: Path, tmp_path: Path) -> None:
+    manifest, out = open_source(videos), tmp_path / "s.csv"
+    kept = Drawn(tmp_path / "kept", out, {"weights": "a"})
+
+    def stopping(stills: Tensor, ef: Tensor, seeds: Sequence[int]) -> Tensor:
+        raise KeyboardInterrupt
+
+    assert not kept.all_there()
+    given = (manifest, manifest.records, Task(1), measure, None, out)
+    with pytest.raises(KeyboardInterrupt):
+        score(replace(SUBJECT, animate=stopping), *given, keep=kept.keep)
+    assert part_of(out).is_file()
+    assert not kept.all_there()
+    score(SUBJECT, *given, keep=kept.keep)
+    assert len(kept.finish(manifest.records).records) == 4
+
+
+def test_the_frame_of_training(tmp_path: Path) -> None:
+    assert frame_of(one_stage(tmp_path), "mine") == "first"
+    recipe = tmp_path / "mine-1" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("frame: first", "frame: video"))
+    assert frame_of(tmp_path, "mine") == "video"
+    published(tmp_path / "2SCM_v6")
+    assert frame_of(tmp_path / "2SCM_v6") == "clip"
 
 
 def test_a_dataset_of_draws_that_only_lacks_its_end(videos: Path, tmp_path: Path) -> None:

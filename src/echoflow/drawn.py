@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echoflow.data.manifest import Manifest, video_path
 from echoflow.data.video import probe, write_video
-from echoflow.draws import part_of
+from echoflow.draws import begun, part_of
 from echoflow.evaluation import ASKED
 from echoflow.files import atomic_file, publish, refuse_taken, sweep
 from echoflow.types import InputError, Record
@@ -51,10 +51,12 @@ class Drawn:
         lack their videos.
         """
         refuse_taken(self.out.expanduser().resolve(), self.out)
-        card, part = self.work / CARD, part_of(self.scores)
+        card = self.work / CARD
         if not card.is_file():
-            if part.is_file():
-                raise InputError(f"{part} has rows whose videos are gone; remove it.")
+            if begun(self.scores):
+                raise InputError(
+                    f"{part_of(self.scores)} has rows whose videos are gone; remove it."
+                )
             return False
         if json.loads(card.read_text()) != dict(self.follows):
             raise InputError(

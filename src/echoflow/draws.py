@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echoflow.cascade import Cascade, Plans
+from echoflow.cascade_files import find
 from echoflow.data.manifest import Manifest
 from echoflow.data.prepare import Window
 from echoflow.data.resample import lasting, resample_time, resize
@@ -27,7 +28,9 @@ from echoflow.files import atomic_file
 from echoflow.judges import Regressor
 from echoflow.metrics.image import ssim
 from echoflow.metrics.scores import COLUMNS, NAME
+from echoflow.training import recipes
 from echoflow.training.cascaded import PixelClips
+from echoflow.training.folder import RECIPE
 from echoflow.training.options import FrameFrom
 from echoflow.types import InputError, Record, above_fractions
 
@@ -43,6 +46,12 @@ Keep = Callable[[Record, int, NDArray[np.uint8], float], None]
 
 EF_RANGE = (15.0, 85.0)  # of counterfactual EFs in the paper
 SIDE = 112  # pixels that judges expect
+FRAMES: Mapping[FrameFrom, str] = {
+    "clip": "a random one of the clip",
+    "video": "a random one of the video",
+    "first": "first, before the clip",
+}
+"""Where the conditioning frame may be from, in words."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,18 @@ class Task:
         """Depends on seed, name of the video and stream alone, not on the other videos."""
         name = int.from_bytes(hashlib.blake2b(record.uid.encode(), digest_size=8).digest())
         return np.random.default_rng([self.seed, name, stream])
+
+
+def frame_of(weights: str | Path, name: str | None = None) -> FrameFrom:
+    """Where the conditioning frame was from when a cascade was trained: the last stage of runs says
+    so in its recipe, and the published ones were shown a frame of the clip.
+
+    `InputError`: as `cascade_files.find`.
+    """
+    place = find(weights, name)
+    if place.published is not None:
+        return "clip"
+    return recipes.read(place.runs[-1] / RECIPE).cascade.frame
 
 
 @dataclass(frozen=True)
@@ -150,6 +171,12 @@ def unread(wanted: int, scored: int) -> tuple[str, ...]:
 def part_of(out: Path) -> Path:
     """Where the rows of a score file are until all are there."""
     return out.with_name(f"{out.name}.part")
+
+
+def begun(out: Path) -> bool:
+    """Whether a score file that is not finished has any rows yet."""
+    part = part_of(out)
+    return part.is_file() and part.read_text().count("\n") > 1
 
 
 def measured_by(regressor: Regressor) -> Measure:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from cascade_folder import one_stage
 from small_datasets import brightening
 
+from echoflow.cascade import Cascade
+from echoflow.cascade_weights import load as load_cascade
 from echoflow.cli import main
+from echoflow.cli.cascade import plans_of
 from echoflow.data.sources import open_source
 from echoflow.data.video import read_gray
 from echoflow.judges import Regressor, sha256_of
@@ -17,6 +24,7 @@ from echoflow.metrics.comparison import read_reports
 from echoflow.networks import zoo
 from echoflow.networks.heads import EFRegressorConfig
 from echoflow.pipeline import load
+from echoflow.sampling import Churn
 from echoflow.training.table import named
 
 
@@ -37,7 +45,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def words(videos: Path, mine: Path, tmp_path: Path) -> list[str]:
     """A command that is short."""
-    out = ["--out", str(tmp_path / "scores.csv"), "--draws", "2", "--n", "2", "--gated"]
+    out = ["--out", str(tmp_path / "scores.csv"), "--draws", "2", "--n", "2"]
     return ["evaluate", "draws", str(videos), "--weights", str(mine), "--model", "mine", *out]
 
 
@@ -110,3 +118,82 @@ def test_the_videos_of_draws_are_a_dataset(words: list[str], mine: Path, tmp_pat
     compared = ["evaluate", str(kept), "--against", words[2], "--floors", "0"]
     assert main([*compared, "--out", str(tmp_path / "report")]) == 0
     assert main(words) == 2  # nothing finished is written over
+
+
+def settings(words: list[str], *more: str) -> dict[str, Any]:
+    """What a report says of its draws, whose score file is then removed."""
+    out = Path(words[words.index("--out") + 1])
+    assert main([*words, *more]) == 0
+    (report,) = read_reports(out.with_suffix(".json"))
+    out.unlink()
+    return dict(report.settings)
+
+
+def test_the_still_is_from_where_it_was_in_training(
+    words: list[str], mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*words, "--judge", str(mine / "ef")]
+    assert settings(words)["frame"] == "first"  # as the recipe of these phantoms says
+    for frame in ("clip", "video"):
+        assert settings(words, "--frame", frame)["frame"] == frame
+    assert main([*words, "--frame", "last"]) == 2
+    assert "unknown frame 'last'; choose one of clip, video, first" in capsys.readouterr().err
+
+
+def test_without_churn_draws_are_deterministic(
+    words: list[str], mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*words, "--judge", str(mine / "ef"), "--steps", "2"]
+    assert settings(words)["churn"] == [160.0]
+    assert settings(words, "--churn", "0")["churn"] == [0.0]
+    assert settings(words, "--churn", "40", "--solver", "euler")["churn"] == [40.0]
+    assert main([*words, "--churn", "40", "--solver", "multistep"]) == 2
+    assert "churn needs a one-step solver" in capsys.readouterr().err
+    cascade = load_cascade(str(mine), "mine")
+    quiet, loud = (plans_of(cascade, 2, None, "heun", churn) for churn in (0.0, 40.0))
+    assert quiet[0].churn is None
+    assert loud[0].churn == replace(cascade.plans()[0].churn or Churn(), amount=40.0)
+
+
+def test_draws_that_were_stopped_at_once_go_on(
+    words: list[str], mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    words = [*words, "--judge", str(mine / "ef"), "--videos", str(tmp_path / "kept")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Cascade, "animate", stopping)
+        assert main(words) == 130
+    assert (tmp_path / "scores.csv.part").is_file()
+    assert main(words) == 0
+    assert len(open_source(tmp_path / "kept").records) == 4
+
+
+def test_rows_without_videos_are_not_gone_on_with_for_a_dataset(
+    words: list[str],
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nor the other way round: a dataset of draws would lack those that were scored alone."""
+    words, animate, calls = [*words, "--judge", str(mine / "ef")], Cascade.animate, list[int]()
+
+    def tiring(cascade: Cascade, *given: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return animate(cascade, *given)
+
+    kept = ["--videos", str(tmp_path / "kept")]
+    monkeypatch.setattr(Cascade, "animate", tiring)
+    assert main([*words, *kept]) == 130
+    assert main(words) == 2
+    assert "holds rows of other settings, weights or videos" in capsys.readouterr().err
+    calls.clear()
+    (tmp_path / "scores.csv.part").unlink()
+    shutil.rmtree(tmp_path / ".kept.draws")
+    assert main(words) == 130
+    assert main([*words, *kept]) == 2
+    assert "has rows whose videos are gone; remove it" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from echoflow.cascade import Cascade
     from echoflow.cascade_weights import SettingsName
+    from echoflow.sampling import SamplingPlan
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Asked:
     steps: int | None
     guidance: float | None
     solver: str | None
+    churn: float | None
 
 
 def is_cascade(weights: str, model: Sequence[str]) -> bool:
@@ -73,8 +75,7 @@ def animate(
     cascade = load(weights, name, chosen, device, inference)
     side = cascade.shape[-1]
     frame = torch.from_numpy(resize(still[None], side, side))
-    changed = (asked.steps, asked.guidance, asked.solver)
-    plans = [plan.tuned(*changed) for plan in cascade.plans()]
+    plans = plans_of(cascade, asked.steps, asked.guidance, asked.solver, asked.churn)
     files = files_of(asked.out, asked.draws)
     calls = len(files) * cascade.calls(plans)
     with bar("network calls") as progress, _watched(cascade, progress, calls):
@@ -83,6 +84,24 @@ def animate(
             (video,) = cascade.animate(frame, ef, [asked.seed + draw], plans, asked.frames)
             write_video(file, video.numpy(), cascade.fps)
     return files
+
+
+def plans_of(
+    cascade: Cascade,
+    steps: int | None,
+    guidance: float | None,
+    solver: str | None,
+    churn: float | None,
+) -> list[SamplingPlan]:
+    """The plan of every stage with what is given; `churn` is S_churn, and with 0 there is none."""
+    plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
+    return plans if churn is None else [_churned(plan, churn) for plan in plans]
+
+
+def _churned(plan: SamplingPlan, amount: float) -> SamplingPlan:
+    from echoflow.sampling import Churn
+
+    return replace(plan, churn=replace(plan.churn or Churn(), amount=amount) if amount else None)
 
 
 @contextmanager

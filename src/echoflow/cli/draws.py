@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from echoflow.judges import Regressor
     from echoflow.metrics.lpips import Lpips
     from echoflow.metrics.report import Report
+    from echoflow.training.options import FrameFrom
 
 
 def draws(
@@ -34,9 +35,13 @@ def draws(
     count: Annotated[int, typer.Option("--draws", min=1, help="Draws of each video.")] = 3,
     split: Annotated[str, typer.Option(help="TRAIN, VAL, TEST or all.")] = "VAL",
     n: Annotated[int | None, typer.Option(min=1, help="Videos, drawn once; default all.")] = None,
-    gated: Annotated[
-        bool, typer.Option("--gated", help="Frame and clip from the start, as phantoms are.")
-    ] = False,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the still is from: clip, video, or first, the frame before the clip; "
+            "default as the weights were trained."
+        ),
+    ] = None,
     judge: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +55,9 @@ def draws(
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of every stage.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Scale; 1 is none.")] = None,
     solver: Annotated[str | None, typer.Option(help="heun, euler or multistep.")] = None,
+    churn: Annotated[
+        float | None, typer.Option(min=0, help="S_churn; 0: none, deterministic.")
+    ] = None,
     settings: Annotated[
         str | None, typer.Option(help="Of published weights: ours (default), code, paper.")
     ] = None,
@@ -66,11 +74,12 @@ def draws(
     """
     from echoflow.cascade_files import fingerprint_of as cascade_print
     from echoflow.cascade_weights import SettingsName, load
+    from echoflow.cli.cascade import plans_of
     from echoflow.cli.values import check_device, check_inference, ef_range
     from echoflow.data.sources import open_source
     from echoflow.distances import fingerprint_of
     from echoflow.drawn import Drawn
-    from echoflow.draws import Subject, Task, measured_by, some, unread
+    from echoflow.draws import FRAMES, Subject, Task, frame_of, measured_by, some, unread
     from echoflow.judges import sha256_of
     from echoflow.metrics.scores import report, to_markdown
     from echoflow.rulers import caveats, ruler
@@ -78,7 +87,7 @@ def draws(
 
     check_device(device)
     bounds = None if ef == "factual" else ef_range(ef)
-    task = Task(count, bounds, "first" if gated else "clip", seed)
+    own = None if frame is None else cast("FrameFrom", choose(frame, FRAMES, "frame"))
     manifest = open_source(dataset)
     part = None if split == "all" else Split(choose(split, [str(s) for s in Split], "split"))
     records = some(manifest.of(part), n, seed)
@@ -87,7 +96,8 @@ def draws(
     judged = ruler(judge, records)
     chosen = cast("SettingsName | None", settings)
     cascade = load(weights, model, chosen, device, check_inference(inference))
-    plans = [plan.tuned(steps, guidance, solver) for plan in cascade.plans()]
+    task = Task(count, bounds, own or frame_of(weights, model), seed)
+    plans = plans_of(cascade, steps, guidance, solver, churn)
     regressor, perceptual = _judges(judged, lpips)
     subject = Subject.of(cascade, plans)
     follows = {
@@ -102,7 +112,7 @@ def draws(
     }
     kept = None
     if videos is not None:
-        follows["videos"] = "kept"
+        follows["kept"] = "videos"
         told = {**follows, "task": str(task), "split": split, "n": str(n)}
         kept = Drawn(videos, out, told)
     given = (subject, manifest, records, task, measured_by(regressor), perceptual, out)
@@ -110,7 +120,8 @@ def draws(
     found, rows = report(out, seed=seed)
     page = f"{to_markdown(rows)}\n\n{found.n} videos in {out}\n\n{SCORES_LEGEND}\n"
     notes = (*caveats(judged, records), *unread(len(records), found.n))
-    found = _named(found, follows, split, asdict(task), notes)
+    churns = [plan.churn.amount if plan.churn else 0.0 for plan in plans]
+    found = _named(found, follows, split, {**asdict(task), "churn": churns}, notes)
     page += f"\n{found.about()}\n"
     files(out.with_suffix(""), found, f"# {out}\n\n{page}")
     typer.echo(page, nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,6 +11,8 @@ import typer
 from echoflow.cli.generation import Device, Seed
 from echoflow.cli.values import check_device, refuse_given, video_path
 from echoflow.types import InputError, View, check_ef
+
+_RATE = 60.0  # beats per minute
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +37,7 @@ def from_mask(
             help="Ejection fraction in percent; without it the pseudo-video stands still."
         ),
     ] = None,
-    view: Annotated[str, typer.Option(help="A4C, PSAX or PLAX.")] = "A4C",
+    view: Annotated[str | None, typer.Option(help="A4C (default), PSAX or PLAX.")] = None,
     seed: Seed = 0,
     weights: Annotated[
         str,
@@ -69,7 +72,13 @@ def from_mask(
     resize: Annotated[
         bool, typer.Option("--resize", help="Bring a map of another size to the model's.")
     ] = False,
-    heart_rate: Annotated[float, typer.Option(help="Beats per minute.")] = 60.0,
+    heart_rate: Annotated[
+        float | None, typer.Option(help="Beats per minute, with --ef; default 60.")
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a Free-Echo checkpoint: 24 (default) in the paper, 16 as run."),
+    ] = None,
     insertion: Annotated[
         str | None, typer.Option(help="With Free-Echo's weights: paper (default), or as released.")
     ] = None,
@@ -101,7 +110,7 @@ def from_mask(
         refuse_given({"--reg": reg}, "for a transport with entropy, which quantile has none of")
     if ef is not None:
         check_ef(ef)
-    known = View.parse(view)
+    known = View.parse(view or "A4C")
     check_device(device)
     from echoflow.data.labels import load_labels
     from echoflow.data.video import write_video
@@ -110,24 +119,27 @@ def from_mask(
 
     carry = Transfer(cast(Any, transfer or RELEASED.method), RELEASED.reg if reg is None else reg)
     greys = None if reference is None else _still(reference)
+    rate = _RATE if heart_rate is None else heart_rate
     shape = (cast(Any, layout), sector, resize)
+    painted = {"--transfer": transfer, "--reg": reg, "--reference": reference}
+    moved = {"--heart-rate": heart_rate}
     if model.is_freeecho(weights):
-        one = model.load(weights, cast(Any, told), device)
-        if method in ("sdedit", "labels"):
-            drawn = {"--transfer": transfer, "--reg": reg, "--reference": reference}
-            begun = {"--insertion": insertion, "--ef": ef} if method == "labels" else {}
-            refuse_given(drawn | begun, f"for a pseudo-video, which {method} does without")
+        shown = {"--insertion": insertion, "--pseudo": pseudo, "--ef": ef, "--view": view}
+        _refuse_baseline(method, painted, shown | moved)
+        _refuse_still(ef, moved | {"--view": view})
+        one = model.load(weights, cast(Any, told), device, frames)
         labels = load_labels(mask, one.size, *shape)
         ways = (cast(Any, insertion or "paper"), cast(Any, method or "free-echo"))
         plan = model.planned(steps, start, ways[1])
-        made = one.from_labels(labels, ef, known, seed, plan, carry, greys, heart_rate, *ways)
+        made = one.from_labels(labels, ef, known, seed, plan, carry, greys, rate, *ways)
         finder = None
     else:
         from echoflow.cli.cascade import is_cascade
         from echoflow.pipeline import load
 
-        own = {"--method": method, "--insertion": insertion, "--told": told}
+        own = {"--method": method, "--insertion": insertion, "--told": told, "--frames": frames}
         refuse_given(own, "for the weights of Free-Echo, not for latent models")
+        _refuse_still(ef, moved)
         if is_cascade(weights, ()):
             raise InputError(
                 f"{weights} holds a cascade, which begins from a frame: `echoflow animate FRAME "
@@ -135,11 +147,27 @@ def from_mask(
             )
         pipeline, labels = load(weights, device), load_labels(mask, latent.SIZE, *shape)
         plan, finder = latent.started(pipeline.motion, steps, start), pipeline.finder
-        made = latent.from_labels(pipeline, labels, ef, known, seed, plan, carry, greys, heart_rate)
+        if not plan.start_index:
+            refuse_given(painted | moved, "for a pseudo-video, which plays no part from step 0 on")
+        made = latent.from_labels(pipeline, labels, ef, known, seed, plan, carry, greys, rate)
     write_video(out, made.video, made.fps)
     if pseudo is not None:
         write_video(pseudo, made.pseudo, made.fps)
     typer.echo(_told(made, ef, finder) + f"; the video is {out}")
+
+
+def _refuse_baseline(
+    method: str | None, painted: Mapping[str, object], shown: Mapping[str, object]
+) -> None:
+    """`InputError` for options of a pseudo-video that a baseline of Table 1 does not have."""
+    unused = {"sdedit": painted, "labels": {**painted, **shown}}.get(method or "", {})
+    refuse_given(unused, f"for a pseudo-video, which {method} does without")
+
+
+def _refuse_still(ef: float | None, moved: Mapping[str, object]) -> None:
+    """`InputError` for options of a pseudo-video that moves, where no EF makes it move."""
+    if ef is None:
+        refuse_given(moved, "for a pseudo-video that moves, as it does with --ef")
 
 
 def _told(made: FromLabels, ef: float | None, finder: Finder | None) -> str:

@@ -153,6 +153,9 @@ def animate(
         str | None,
         typer.Option(help="Of a published cascade: ours (default), or as in its code or paper."),
     ] = None,
+    churn: Annotated[
+        float | None, typer.Option(min=0, help="Of a cascade: S_churn; 0: none, deterministic.")
+    ] = None,
 ) -> None:
     """Make one heart beat with the EF you ask for.
 
@@ -171,7 +174,7 @@ def animate(
             {"--start": start, "--heart-rate": heart_rate, "--view": view},
             "for latent models, not for cascades",
         )
-        asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver)
+        asked = cascade.Asked(ef, out, seed, draws, frames, steps, guidance, solver, churn)
         files = cascade.animate(weights, model or (), settings, device, setting, still[0], asked)
     else:
         import torch
@@ -180,6 +183,7 @@ def animate(
         from echoflow.pipeline import load
 
         refuse_given({"--settings": settings}, "for published cascades, not for latent models")
+        refuse_given({"--churn": churn}, "for cascades, not for latent models")
         pipeline = load(weights, device, model or (), setting)
         plan = pipeline.motion.tuned(steps, guidance, solver, start)
         anatomy, files = pipeline.encode(torch.from_numpy(still)), cascade.files_of(out, draws)

@@ -3,8 +3,8 @@
     0 outside the sector   1 sector   2 left ventricle   3 myocardium   4 left atrium
 
 Maps come in three layouts: `free-echo` as above; `camus`, where the sector is not drawn and the
-other labels are one less; `cavity`, the left ventricle alone, 0 and 1 or 0 and 255. A map that has
-only the cavity is completed: its wall is a dilation of it, as published.
+other labels are one less; `cavity`, the left ventricle alone, 0 and 1 or 0 and 255. A map of any
+layout that has no myocardium gets one: a dilation of the cavity, as published.
 """
 
 from __future__ import annotations
@@ -145,30 +145,40 @@ def in_free_echo(
     """A map (h, w) of any layout -> uint8 (h, w) of the five labels.
 
     `sector` (h, w) bool is what the scanner shows; what lies outside it is cut off. By default it
-    is a `fan` and all that is drawn, of which nothing is cut; a ventricle wholly outside the fan is
-    refused. `wall` is the thickness in pixels of a myocardium that has to be made, by default
-    `WALL` of the longer side. Nothing is cut from a map whose own sector is drawn.
+    is the one that is drawn, of which nothing is cut, or else a `fan` and all that is drawn; a
+    ventricle wholly outside the fan is refused. `wall` is the thickness in pixels of a myocardium
+    that has to be made, by default `WALL` of the longer side. A free-echo map with a myocardium
+    and no sector stays as it is.
     """
+    labels = np.asarray(labels)
     kind = layout_of(labels, layout)
-    if kind == "free-echo" and sector is None:
-        return checked(np.asarray(labels, np.uint8))
-    shape, guessed = np.shape(labels), sector is None
-    sector = fan(*shape) if sector is None else np.asarray(sector, bool)
-    if sector.shape != shape:
+    heart = walled(_heart(labels, kind), wall)
+    if sector is None:
+        sector = _seen(labels, kind)
+    elif sector.shape != labels.shape:
         raise InputError(
-            f"the sector has {sector.shape[0]}x{sector.shape[1]} pixels, the label map "
-            f"{shape[0]}x{shape[1]}; give both the same size."
+            f"the sector has {'x'.join(map(str, sector.shape))} pixels, the label map "
+            f"{'x'.join(map(str, labels.shape))}; give both the same size."
         )
-    if kind == "free-echo":
-        inner = np.where(np.asarray(labels) > Label.SECTOR, labels, 0)
-    elif kind == "camus":
-        inner = np.where(np.asarray(labels) > 0, np.asarray(labels) + 1, 0)
-    else:
-        inner = with_wall(np.asarray(labels) > 0, wall)
-    if guessed and (sector & (inner == Label.CAVITY)).any():
-        sector = sector | (np.asarray(labels) > 0)  # what was drawn was seen
-    full = np.where(sector, np.where(inner == 0, Label.SECTOR, inner), Label.OUTSIDE)
+    full = np.where(sector, np.where(heart == 0, Label.SECTOR, heart), Label.OUTSIDE)
     return checked(full.astype(np.uint8))
+
+
+def _heart(labels: np.ndarray, kind: str) -> np.ndarray:
+    """What is drawn of the heart in a map (h, w) of a layout, in the five labels; 0 elsewhere."""
+    if kind == "free-echo":
+        return np.where(labels > Label.SECTOR, labels, 0)
+    return np.where(labels > 0, labels + 1 if kind == "camus" else Label.CAVITY, 0)
+
+
+def _seen(labels: np.ndarray, kind: str) -> np.ndarray:
+    """The sector of a map (h, w) that nobody gave, bool: its own, or a fan widened by the map."""
+    own = np.isin(labels, (Label.SECTOR, Label.MYOCARDIUM)).any()
+    if kind == "free-echo" and own:
+        return labels > 0
+    usual = fan(*labels.shape)
+    met = (usual & (_heart(labels, kind) == Label.CAVITY)).any()
+    return usual | (labels > 0) if met else usual  # what was drawn was seen
 
 
 def checked(labels: np.ndarray) -> np.ndarray:
@@ -191,6 +201,13 @@ def known(labels: np.ndarray) -> np.ndarray:
             "these with in_free_echo."
         )
     return labels
+
+
+def walled(heart: np.ndarray, wall: int | None = None) -> np.ndarray:
+    """Labels (h, w) with a myocardium around the cavity, where nothing is drawn, if none is."""
+    if (heart == Label.MYOCARDIUM).any():
+        return heart
+    return np.where(heart == 0, with_wall(heart == Label.CAVITY, wall), heart)
 
 
 def with_wall(cavity: np.ndarray, wall: int | None = None) -> np.ndarray:

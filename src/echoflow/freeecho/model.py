@@ -27,7 +27,7 @@ from echoflow.freeecho.transfer import RELEASED, Transfer
 from echoflow.interop import freeecho as published
 from echoflow.networks import zoo
 from echoflow.networks.inference import device_of
-from echoflow.networks.unet3d_labels import LabelUNet3D
+from echoflow.networks.unet3d_labels import LabelUNet3D, LabelUNet3DConfig
 from echoflow.process import EDM
 from echoflow.sampling import Churn, Noise, SamplingPlan, from_noise, noise_like
 from echoflow.training import folder, recipes
@@ -235,21 +235,30 @@ def planned(
     return replace(usual, steps=steps, start_index=first)
 
 
-def load(path: str | Path, told: Told | None = None, device: str = "cpu") -> FreeEcho:
+def load(
+    path: str | Path, told: Told | None = None, device: str = "cpu", frames: int | None = None
+) -> FreeEcho:
     """A published checkpoint (a file), a run folder of ours, or the folder of a network.
 
     A run knows what its network was told and its frame rate; `told` is for the others, "sector" if
-    not given, as the weights for CAMUS were.
+    not given, as the weights for CAMUS were. `frames` is for a checkpoint, which does not say how
+    many it was trained on: 24 if not given, as in the paper; the released code trains on 16.
     """
     path = Path(path)
     if told is not None:
         choose(told, get_args(Told), "kind of labels told")
     if path.is_file():
-        return FreeEcho(published.load(path).to(device), told or "sector")
+        config = LabelUNet3DConfig() if frames is None else LabelUNet3DConfig(frames=frames)
+        return FreeEcho(published.load(path, config).to(device), told or "sector")
     inside = path / "net" if (path / "net").is_dir() else path
     net = zoo.load(inside)
     if not isinstance(net, LabelUNet3D):
         raise InputError(f"{inside} holds a {type(net).__name__}; give a network of Free-Echo.")
+    if frames is not None:
+        raise InputError(
+            f"frames is for a published checkpoint; the network in {inside} was trained on "
+            f"{net.config.frames}, so leave it out."
+        )
     recipe = inside.parent / folder.RECIPE
     if not recipe.is_file():
         return FreeEcho(net.to(device), told or "sector")
