@@ -16,6 +16,7 @@ from golden_cases import cases, stored_weights
 from small_datasets import brightening
 from torch import Tensor
 
+from echoflow.cascade_files import find
 from echoflow.condition import Condition
 from echoflow.data.prepare import Window
 from echoflow.data.sources import open_source
@@ -29,9 +30,10 @@ from echoflow.process import corrupt
 from echoflow.training.cascaded import PixelClips, StageTask, cropped
 from echoflow.training.draws import Draws
 from echoflow.training.options import CascadeOptions
-from echoflow.training.recipes import Recipe
+from echoflow.training.provenance import _values
+from echoflow.training.recipes import Recipe, parse
 from echoflow.training.stages import train
-from echoflow.training.table import named
+from echoflow.training.table import named, preset
 from echoflow.types import Batch, InputError
 
 FILE = "echodiffusion/training.tiny"
@@ -251,14 +253,72 @@ def test_stages_that_do_not_fit(
         train(recipe(i, videos, setting), tmp_path / "run")
 
 
-def test_recipes_of_the_published_stages_follow_each_other() -> None:
+@pytest.mark.parametrize("settings", [[], ["cascade.lowres_most=0.1", "cascade.before=null"]])
+def test_a_level_of_noise_that_training_shows(settings: list[str]) -> None:
+    """Up to `lowres_most`; a first stage has no low-resolution input, so any."""
+    changed = named("2SCM-2").changed(["cascade.lowres_most=0.2", *settings])
+    assert changed.cascade.lowres_level == 0.2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["cascade.lowres_most=0.1"], r"lowres_level: .* at most lowres_most=0\.1, .*\(got 0\.2\)"),
+        (["cascade.lowres_most=0.5", "cascade.lowres_level=0.6"], r"lowres_most=0\.5, .*got 0\.6"),
+        (["cascade.before=[0, 0]"], r"cascade\.before\.0: .* greater than 0 \(got 0\)"),
+        (["cascade.before=[16, -56]"], r"cascade\.before\.1: .* greater than 0 \(got -56\)"),
+    ],
+)
+def test_options_that_would_train_or_sample_wrongly(settings: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        named("2SCM-2").changed(settings)
+
+
+def test_a_level_that_is_left_out_is_checked_too() -> None:
+    values = {"stage": "cascade", "model": "2SCM-2", "data": "x"}
+    with pytest.raises(InputError, match=r"lowres_level: .* at most lowres_most=0\.1"):
+        parse({**values, "cascade": {"before": [16, 56], "lowres_most": 0.1}})
+
+
+@pytest.mark.parametrize("way", ["", "-code"])
+def test_recipes_of_the_published_stages_follow_each_other(way: str) -> None:
     for name, configs in CASCADES.items():
         for i, config in enumerate(configs, start=1):
-            options = named(f"{name}-{i}").cascade
+            options = named(f"{name}{way}-{i}").cascade
             StageTask(UNet3D(replace(config, width=8, groups=2)), options, [])
             assert (options.before is None) == (i == 1)
             assert options.size == configs[-1].size
             assert (options.crop == 56) == (name != "1SCM" and i == len(configs))
+
+
+def test_as_the_paper_and_as_its_code_differ_in_frame_and_crops() -> None:
+    for name, configs in CASCADES.items():
+        for i in range(1, len(configs) + 1):
+            paper, code = (dict(_values(named(one))) for one in (f"{name}-{i}", f"{name}-code-{i}"))
+            differ = {key: (value, code[key]) for key, value in paper.items() if value != code[key]}
+            crops = {"cascade.crops": ("clip", "frame")} if paper["cascade.crop"] else {}
+            assert differ == {"cascade.frame": ("video", "clip"), **crops}
+
+
+def test_who_says_how_a_published_stage_is_trained() -> None:
+    paper, code = preset("2SCM-2").sources, preset("2SCM-code-2").sources
+    for key in ("frame", "still", "frames", "fps", "size", "before", "steps", "churn"):
+        assert paper[f"cascade.{key}"].startswith("paper, EchoDiffusion"), key
+    assert paper["engine.steps"].startswith("ours")
+    assert {key for key in code if code[key] != paper[key]} == {"cascade.frame", "cascade.crops"}
+    assert code["cascade.frame"].startswith("released code, EchoDiffusion")
+    assert code["cascade.crops"].startswith("released code, EchoDiffusion")
+
+
+def test_runs_as_the_code_are_a_cascade_of_their_own(tmp_path: Path) -> None:
+    for name in ("2SCM-1", "2SCM-2", "2SCM-code-1", "2SCM-code-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(named(name).to_yaml())
+    for name in ("2SCM", "2SCM-code"):
+        assert find(tmp_path, name).runs == (tmp_path / f"{name}-1", tmp_path / f"{name}-2")
+
+
+def test_values_of_the_published_stages() -> None:
     assert named("1SCM-1").cascade.fps == 8
     assert named("4SCM-3").cascade.before == (32, 56)
     assert named("4SCM-3").engine.batch == 64

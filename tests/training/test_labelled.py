@@ -29,8 +29,9 @@ from echoflow.process import EDM, corrupt
 from echoflow.training.draws import Draws
 from echoflow.training.labelled import LabelledClips, LabelTask
 from echoflow.training.options import FreeEchoOptions, Told
+from echoflow.training.provenance import _values
 from echoflow.training.stages import train
-from echoflow.training.table import named
+from echoflow.training.table import named, preset
 from echoflow.types import Batch, InputError, Split, View
 
 TINY = LabelUNet3DConfig(1, 32, 3, 8, (1, 2), heads=2, head=8)
@@ -142,6 +143,19 @@ def test_a_run(hearts: dict[str, Manifest], told: str, tmp_path: Path, monkeypat
     net = zoo.load(run / "net")
     assert isinstance(net, LabelUNet3D)
     assert net.config == replace(TINY, frames=2)
+
+
+@pytest.mark.parametrize("name", ["camus", "dynamic", "camus-labels", "dynamic-labels"])
+def test_as_the_paper_and_as_its_code(name: str) -> None:
+    paper, code = (preset(f"Free-Echo-{name}{way}") for way in ("", "-code"))
+    was, now = (dict(_values(one.recipe)) for one in (paper, code))
+    drop = {"freeecho.drop": (0.1, 0.0)} if name.endswith("-labels") else {}
+    wanted = {"freeecho.frames": (24, 16), "engine.batch": (16, 12), **drop}
+    assert {key: (was[key], now[key]) for key in was if was[key] != now[key]} == wanted
+    assert all(code.sources[key].startswith("released code, Free-Echo") for key in wanted)
+    assert paper.sources["engine.precision"].startswith("ours")
+    said = {"freeecho.frames", "engine.batch", "engine.lr", "engine.steps", "freeecho.sigma_data"}
+    assert all(paper.sources[key].startswith("paper, Free-Echo") for key in said)
 
 
 def test_golden_training_loss() -> None:

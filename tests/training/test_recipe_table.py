@@ -93,6 +93,13 @@ def test_steps_follow_from_epochs() -> None:
     assert avae.avae.adversary_from / avae.engine.steps == pytest.approx(0.1, abs=1e-4)
 
 
+def test_stages_and_networks_with_a_paper_of_their_own_have_their_codes_way_too() -> None:
+    published = {name for name in PRESETS if name[1:4] == "SCM" or name.startswith("Free-Echo-")}
+    code = {name for name in published if "-code" in name}
+    assert len(code) == 7 + 4
+    assert {name.replace("-code", "") for name in code} == published - code
+
+
 def test_the_list_holds_every_name_in_its_group() -> None:
     groups = {part.splitlines()[0]: part.splitlines()[1:] for part in listed().split("\n\n")}
     for name, one in PRESETS.items():

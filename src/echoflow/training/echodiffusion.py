@@ -1,7 +1,8 @@
 """Recipes of EchoDiffusion: every stage of its three cascades, and a small one of two for phantoms.
 
 Stages train independently, on the same clips. The paper trained each for 48 hours on 8 A100 and
-says no steps.
+says no steps. Where it differs from the released code, `2SCM-1` is the paper's and `2SCM-code-1`
+the code's, so that the runs of either are a cascade of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from echoflow.networks.unet3d import UNet3DConfig
 from echoflow.training.provenance import Preset, Says
 
 GROUP = "EchoDiffusion, Table 1: stages of cascades; R2, MAE, RMSE of the whole, factual, best of 3"
+GROUP_CODE = "EchoDiffusion, trained as its released code has it where the paper differs"
 RELEASED = "released code, EchoDiffusion"
 PAPER = "paper, EchoDiffusion"
 
@@ -41,7 +43,7 @@ SHARED = (
         },
     ),
     Says(f"{RELEASED}: 0.99965 every 10 steps at its end", {"engine.ema": 0.999965}),
-    Says(f"{PAPER}: 48 hours of 8 GPUs; a guess of its steps", {"engine.steps": 150_000}),
+    Says("ours, a guess: 48 hours of 8 GPUs in the paper", {"engine.steps": 150_000}),
     Says(f"{PAPER}: a quarter of the steps; every fourth in the code", {"cascade.still": 0.25}),
     Says(f"{PAPER}: any frame; of the clip in the code", {"cascade.frame": "video"}),
     Says(
@@ -58,6 +60,8 @@ CROP = (
     Says(RELEASED, {"cascade.crop": 56}),
     Says("ours: each picture has its own in the code, by mistake", {"cascade.crops": "clip"}),
 )
+CODE = Says(f"{RELEASED}: any of the clip; of the video in the paper", {"cascade.frame": "clip"})
+CODE_CROP = Says(f"{RELEASED}: a place for each picture, by mistake", {"cascade.crops": "frame"})
 # clips of a process, and S_churn
 STAGES: Mapping[str, tuple[tuple[int, float], ...]] = {
     "1SCM": ((4, 160.0),),
@@ -107,11 +111,14 @@ PHANTOM_STAGES: tuple[Mapping[str, Any], ...] = (
 
 
 def presets() -> dict[str, Preset]:
-    """`<cascade>-<stage>` and `phantom-2SCM-<stage>`."""
+    """`<cascade>-<stage>`, `<cascade>-code-<stage>` and `phantom-2SCM-<stage>`."""
     found: dict[str, Preset] = {}
     for name, configs in CASCADES.items():
         for i, config in enumerate(configs, start=1):
-            found[f"{name}-{i}"] = Preset(GROUP, _about(name, i, config), _said(name, i))
+            said = _said(name, i)
+            found[f"{name}-{i}"] = Preset(GROUP, _about(name, i, config), said)
+            code = (*said, CODE, *([CODE_CROP] if _cropped(name, i) else []))
+            found[f"{name}-code-{i}"] = Preset(GROUP_CODE, _makes(config), code)
     group = "EchoDiffusion on phantoms, small"
     for i, own in enumerate(PHANTOM_STAGES, start=1):
         model, config = f"2SCM-phantom-{i}", PHANTOM_CASCADE[i - 1]
@@ -125,25 +132,30 @@ def _said(name: str, i: int) -> tuple[Says, ...]:
     clips, churn = STAGES[name][i - 1]
     configs = CASCADES[name]
     last = configs[-1]
-    full = configs[i - 1].size == last.size and len(configs) > 1
     return (
         *SHARED,
-        Says(PAPER, {"model": f"{name}-{i}"}),
-        Says(f"{RELEASED}: 8 GPUs x {clips}", {"engine.batch": 8 * clips}),
         Says(
-            RELEASED,
+            f"{PAPER}, Table 3",
             {
+                "model": f"{name}-{i}",
                 "cascade.frames": last.frames,
                 "cascade.fps": last.frames / 2,
                 "cascade.size": last.size,
                 "cascade.before": _before(configs, i),
-                "cascade.resize": RESIZE[name],
                 "cascade.steps": 64 if configs[i - 1].size == last.size else 32,
                 "cascade.churn": churn,
             },
         ),
-        *(CROP if full else ()),
+        Says(f"{RELEASED}: 8 GPUs x {clips}", {"engine.batch": 8 * clips}),
+        Says(RELEASED, {"cascade.resize": RESIZE[name]}),
+        *(CROP if _cropped(name, i) else ()),
     )
+
+
+def _cropped(name: str, i: int) -> bool:
+    """Whether stage i trains on crops: the later one that makes the full size."""
+    configs = CASCADES[name]
+    return i > 1 and configs[i - 1].size == configs[-1].size
 
 
 def _before(configs: tuple[UNet3DConfig, ...], i: int) -> tuple[int, int] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from echoflow.lowres import Resize
 
@@ -170,7 +171,9 @@ class CascadeOptions(BaseModel):
     frames: int = Field(default=64, ge=1)
     fps: float = Field(default=32.0, gt=0)
     size: int = Field(default=112, ge=8)
-    before: tuple[int, int] | None = Field(default=None, description="none: the first stage")
+    before: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None, description="none: the first stage"
+    )
     resize: Resize = "nearest"
     frame: FrameFrom = "video"
     crop: int | None = Field(default=None, ge=8)
@@ -181,7 +184,25 @@ class CascadeOptions(BaseModel):
     p_mean: float = -1.2
     p_std: float = Field(default=1.2, gt=0)
     lowres_most: float = Field(default=1.0, gt=0, le=1)
-    lowres_level: float = Field(default=0.2, ge=0, le=1, description="of noise, in sampling")
+    lowres_level: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        validate_default=True,
+        description="of noise, in sampling; at most lowres_most",
+    )
     steps: int = Field(default=64, ge=1, description="of sampling")
     churn: float = Field(default=160.0, ge=0, description="S_churn; 0: deterministic")
     scale: float = Field(default=5.0, ge=0, description="of guidance on the EF; 1: none")
+
+    @field_validator("lowres_level")
+    @classmethod
+    def _seen_in_training(cls, level: float, info: ValidationInfo) -> float:
+        most = info.data.get("lowres_most")
+        if info.data.get("before") is not None and most is not None and level > most:
+            raise PydanticCustomError(
+                "unseen_level",
+                "Input should be at most lowres_most={most}, the most noise that training shows",
+                {"most": most},
+            )
+        return level
