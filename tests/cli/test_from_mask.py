@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from echoflow.freeecho.made import FromLabels
 from echoflow.networks import zoo
 from echoflow.networks.unet3d_labels import LabelUNet3DConfig
 from echoflow.pipeline import Pipeline, load
+from echoflow.training.recipes import parse
 from echoflow.types import InputError, View
 
 
@@ -72,6 +74,30 @@ def test_with_free_echos_weights(mask: Path, freeecho: Path, tmp_path: Path, cap
     assert main([*words, "--resize", "--insertion", "released", "--reference", str(mask)]) == 0
     assert read_gray(out)[0].shape == (4, 16, 16)
     assert "no EF asked for; the video is" in capsys.readouterr().out
+
+
+def test_frames_of_a_checkpoint_are_asked_and_those_of_a_run_are_known(
+    mask: Path, freeecho: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "clip.avi"
+    asked = ["from-mask", str(mask), "--resize", "--steps", "2", "--frames", "6"]
+    assert main([*asked, "--weights", str(freeecho), "--out", str(out)]) == 0
+    assert len(read_gray(out)[0]) == 6
+    run = tmp_path / "run"
+    shutil.copytree(freeecho, run)
+    recipe = {"stage": "freeecho", "model": "Free-Echo", "data": "x"}
+    (run / "recipe.yaml").write_text(parse(recipe).to_yaml())
+    assert main([*asked, "--weights", str(run), "--out", str(out)]) == 2
+    assert "was trained on 4 frames, as its recipe says; got 6" in capsys.readouterr().err
+
+
+def test_a_reference_without_greys_is_refused(
+    mask: Path, bundle: Path, tmp_path: Path, capsys
+) -> None:
+    Image.fromarray(np.full((112, 112), 90, np.uint8)).save(tmp_path / "flat.png")
+    asked = ["from-mask", str(mask), "--weights", str(bundle), "--out", str(tmp_path / "clip.gif")]
+    assert main([*asked, "--reference", str(tmp_path / "flat.png")]) == 2
+    assert "flat.png is 90 all over; give a picture with the greys" in capsys.readouterr().err
 
 
 def test_one_file_is_not_written_twice(mask: Path, tmp_path: Path, capsys) -> None:
@@ -134,11 +160,20 @@ def test_adherence_is_one_where_the_cavity_is_found_as_asked() -> None:
         (["--out", "clip.txt"], "suffix of --out"),
         (["--transfer", "linear"], "unknown intensity transfer 'linear'"),
         (["--reg", "0"], "reg must be a positive number; got 0.0"),
-        (["--heart-rate", "1.2"], "heart rate must be in [20, 250] beats per minute; got 1.2"),
+        (
+            ["--heart-rate", "1.2", "--ef", "40"],
+            "heart rate must be in [20, 250] beats per minute; got 1.2",
+        ),
         (["--method", "free-echo"], "--method is for the weights of Free-Echo, not for latent"),
         (
             ["--insertion", "paper", "--told", "labels"],
             "--insertion and --told are for the weights",
+        ),
+        (["--frames", "16"], "--frames is for the weights of Free-Echo, not for latent models"),
+        (["--heart-rate", "60"], "--heart-rate is for a pseudo-video that moves, as it does with"),
+        (
+            ["--start", "0", "--ef", "40", "--heart-rate", "80", "--reg", "1"],
+            "--reg and --heart-rate are for a pseudo-video, which plays no part from step 0 on",
         ),
         (["--layout", "mine"], "unknown layout of a label map 'mine'"),
         (["--transfer", "quantile", "--reg", "0.1"], "--reg is for a transport with entropy"),
@@ -160,6 +195,16 @@ def test_what_is_refused(
         (["sdedit", "--transfer", "quantile"], "--transfer is for a pseudo-video, which sdedit"),
         (["labels", "--insertion", "paper"], "--insertion is for a pseudo-video, which labels"),
         (["labels", "--reg", "1", "--ef", "40"], "--reg and --ef are for a pseudo-video"),
+        (["labels", "--pseudo", "p.mp4"], "--pseudo is for a pseudo-video, which labels does"),
+        (
+            ["labels", "--heart-rate", "70", "--view", "PLAX"],
+            "--view and --heart-rate are for a pseudo-video, which labels",
+        ),
+        (
+            ["sdedit", "--heart-rate", "60", "--view", "A4C"],
+            "--heart-rate and --view are for a pseudo-video that moves, as it does with --ef",
+        ),
+        (["free-echo", "--frames", "0"], "Invalid value for '--frames'"),
     ],
 )
 def test_a_baseline_takes_nothing_that_it_would_not_use(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from echoflow.data.labels import (
     Label,
@@ -22,6 +23,8 @@ from echoflow.data.labels import (
     with_wall,
 )
 from echoflow.data.phantom import PhantomPatient
+from echoflow.data.video import write_video
+from echoflow.freeecho.pseudo import pseudo_video
 from echoflow.types import InputError, View
 
 
@@ -29,6 +32,11 @@ def cavity(side: int = 112) -> np.ndarray:
     """An upright ellipse in the middle of the sector."""
     y, x = np.mgrid[:side, :side] / side
     return (((x - 0.55) / 0.12) ** 2 + ((y - 0.45) / 0.25) ** 2 < 1).astype(np.uint8)
+
+
+def erosion(mask: np.ndarray, n: int) -> np.ndarray:
+    """What is left of a mask without a border of `n` pixels."""
+    return binary_erosion(mask, np.ones((3, 3)), n).astype(np.uint8)
 
 
 @pytest.mark.parametrize("value", [1, 255])
@@ -44,8 +52,6 @@ def test_a_cavity_gets_a_wall_that_grows_with_the_map(value: int, side: int) -> 
 
 def test_the_wall_is_that_of_five_dilations_by_five_pixels() -> None:
     """As the released code makes it, by another library function."""
-    from scipy.ndimage import binary_dilation
-
     mask = cavity(256) > 0
     grown = binary_dilation(mask, np.ones((5, 5)), iterations=5)
     assert np.array_equal(with_wall(mask) > 0, grown)
@@ -60,6 +66,49 @@ def test_camus_counts_without_the_sector() -> None:
     assert (found[90:95, 60:66] == Label.ATRIUM).all()
     for there, here in ((1, Label.CAVITY), (2, Label.MYOCARDIUM)):
         assert np.array_equal(found == here, (camus == there) & fan(112, 112))
+
+
+def atrium() -> np.ndarray:
+    """bool (112, 112): a square that begins where the cavity ends."""
+    y, x = np.mgrid[:112, :112] / 112
+    return (np.abs(x - 0.55) < 0.08) & (y > 0.7) & (y < 0.8)
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_a_ventricle_alone_is_a_cavity_in_every_layout(value: int) -> None:
+    """With the wall and the sector that are made, so that its picture has more than one grey."""
+    found = in_free_echo(cavity() * value, "camus" if value == 1 else "auto")
+    assert np.array_equal(found, in_free_echo(cavity()))
+    assert pseudo_video(found[None], 112).std() > 40
+
+
+def test_a_wall_is_made_within_the_sector_that_is_drawn() -> None:
+    narrow = fan(112, 112) & (np.arange(112) > 48)
+    drawn = np.where(narrow, 1 + cavity(), 0)
+    found = in_free_echo(drawn, "free-echo")
+    assert np.array_equal(found > 0, narrow)
+    assert np.array_equal(found == Label.CAVITY, drawn == Label.CAVITY)
+    made = found == Label.MYOCARDIUM
+    assert np.array_equal(made, (with_wall(drawn == 2) == Label.MYOCARDIUM) & narrow)
+    assert made.any()
+
+
+@pytest.mark.parametrize("layout", ["free-echo", "camus"])
+def test_a_wall_that_is_made_covers_no_atrium(layout: Layout) -> None:
+    values = (2, 4) if layout == "free-echo" else (1, 3)
+    drawn = np.where(atrium(), values[1], values[0] * cavity())
+    found = in_free_echo(drawn, layout)
+    assert np.array_equal(found == Label.ATRIUM, atrium())
+    assert (with_wall(cavity() > 0)[atrium()] == Label.MYOCARDIUM).any()
+    assert (found == Label.MYOCARDIUM).sum() > cavity().sum() / 3
+
+
+@pytest.mark.parametrize("lowest", [0, 1])
+def test_a_myocardium_that_is_drawn_is_all_there_is(lowest: int) -> None:
+    """Also where it leaves a side of the cavity open, and the sector is not drawn."""
+    labels = np.maximum(with_wall(cavity() > 0, 2), lowest)
+    labels[:50][labels[:50] == Label.MYOCARDIUM] = lowest
+    assert np.array_equal(in_free_echo(labels, "free-echo"), labels)
 
 
 @pytest.mark.parametrize("layout", ["cavity", "camus"])
@@ -140,6 +189,70 @@ def test_wide_numbers_that_are_no_labels_are_refused(
     Image.fromarray(labels).save(path)
     with pytest.raises(InputError, match=rf"map\.tif: the label map holds {value:g}, which is no"):
         read_labels(path, "free-echo")
+
+
+def test_nifti_labels_are_numbers_and_nothing_is_rounded(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+
+    def written(values: np.ndarray) -> Path:
+        path = tmp_path / "map.nii.gz"
+        nibabel.Nifti1Image(values.T, np.eye(4)).to_filename(path)
+        return path
+
+    five = in_free_echo(cavity())
+    for kind in (np.uint8, np.int16, np.float32):
+        assert np.array_equal(read_labels(written(five.astype(kind)), "free-echo"), five)
+    for odd in (np.float32(0.6) * five, 2 * cavity().astype(np.int16) - 1, 600 * five.astype(int)):
+        with pytest.raises(
+            InputError, match=r"map\.nii\.gz is no label map: it holds other values"
+        ):
+            read_labels(written(odd.astype(np.float32)))
+
+
+def test_a_picture_in_colours_is_no_map(tmp_path: Path) -> None:
+    """Five labels in the red channel look like a cavity to whoever takes their brightness."""
+    path, five = tmp_path / "map.png", in_free_echo(cavity())
+    red = np.stack([five, 0 * five, 0 * five], axis=-1)
+    Image.fromarray(red).save(path)
+    with pytest.raises(InputError, match=r"map\.png is a picture in colours, which are no labels"):
+        read_labels(path)
+    Image.fromarray(np.repeat(five[..., None], 3, axis=-1)).save(path)
+    assert np.array_equal(read_labels(path, "free-echo"), five)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (255 - 255 * cavity(), "has 255 in all four corners; draw the left ventricle as 255 on 0"),
+        (255 * (cavity() - erosion(cavity(), 3)), "only the outline .* is drawn; fill it"),
+        (255 * (np.arange(112 * 112) == 7000).reshape(112, 112), "nowhere 3 pixels wide at 112x"),
+        (2 * (np.arange(112) == 60) * (cavity() > 0), "nowhere 3 pixels wide at 112x112; draw"),
+    ],
+)
+def test_ventricles_that_cannot_beat_are_refused(
+    picture: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "map.png"
+    Image.fromarray(picture.astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match=rf"map\.png: .*{message}"):
+        load_labels(path, 112)
+
+
+def test_sectors_that_are_none_are_refused(tmp_path: Path) -> None:
+    path, cone = tmp_path / "map.png", tmp_path / "cone.png"
+    Image.fromarray(cavity() * 255).save(path)
+    few = np.where(np.indices((112, 112)).sum(0) % 4 == 0, 200, 20)
+    for picture, message in (
+        (fan(112, 112), r"cone\.png is nowhere brighter than half; draw the sector"),
+        (few, r"map\.png: the sector leaves 2\d % of the left ventricle; give an image"),
+    ):
+        Image.fromarray(picture.astype(np.uint8)).save(cone)
+        with pytest.raises(InputError, match=message):
+            load_labels(path, 112, sector=cone)
+    film = tmp_path / "cone.gif"
+    write_video(film, np.stack([255 * cavity(), cavity()]), 10)
+    with pytest.raises(InputError, match=r"cone\.gif has 2 frames; a sector is a single image"):
+        load_labels(path, 112, sector=film)
 
 
 @pytest.mark.parametrize("value", [1, 2, 255])

@@ -218,11 +218,27 @@ def test_weights_from_a_checkpoint_a_run_and_a_folder(tmp_path: Path) -> None:
     found = load(tmp_path / "run")
     assert (found.told, found.fps, found.process.sigma_data) == ("nothing", 12.0, 0.3)
     assert isinstance(parse(recipe), Recipe)
+    with pytest.raises(InputError, match="was trained on 3 frames, as its recipe says; got 16"):
+        load(tmp_path / "run", frames=16)
     with pytest.raises(InputError, match="was told of nothing in training; got labels"):
         load(tmp_path / "run", "labels")
     zoo.save(zoo.build("LV-nano"), tmp_path / "lv")
     with pytest.raises(InputError, match="holds a LVSegmenter; give a network of Free-Echo"):
         load(tmp_path / "lv")
+
+
+def test_weights_without_a_recipe_make_as_many_frames_as_asked(tmp_path: Path) -> None:
+    net = LabelUNet3D(LabelUNet3DConfig())
+    theirs = {f"{PREFIX}{key}": v.clone() for key, v in to_theirs(RULES, net.state_dict()).items()}
+    torch.save({"step": 7, "model": theirs, "ema": theirs, "scaler": {}}, tmp_path / "model.pt")
+    zoo.save(model().net, tmp_path / "net")
+    for place, usual in ((tmp_path / "model.pt", 24), (tmp_path / "net", 3)):
+        assert load(place).shape[1] == usual
+        assert load(place, frames=16).shape[1] == 16
+        with pytest.raises(InputError, match="frames must be a whole number of at least 1; got 0"):
+            load(place, frames=0)
+    one = load(tmp_path / "net", frames=5)
+    assert one.from_labels(heart(), 40.0, plan=PLAN).video.shape == (5, 16, 16)
 
 
 def test_plans_keep_the_papers_share() -> None:

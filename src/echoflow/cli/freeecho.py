@@ -12,13 +12,13 @@ from echoflow.cli.generation import Device, Seed
 from echoflow.cli.values import check_device, refuse_given, video_path
 from echoflow.types import InputError, View, check_ef
 
-_RATE = 60.0  # beats per minute
-
 if TYPE_CHECKING:
     import numpy as np
 
     from echoflow.freeecho.made import FromLabels
     from echoflow.metrics.cavity import Finder
+
+_RATE = 60.0  # beats per minute
 
 
 def from_mask(
@@ -77,7 +77,9 @@ def from_mask(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a Free-Echo checkpoint: 24 (default) in the paper, 16 as run."),
+        typer.Option(
+            min=1, help="With a Free-Echo checkpoint: 24 (default), the paper's, or 16, its code's."
+        ),
     ] = None,
     insertion: Annotated[
         str | None, typer.Option(help="With Free-Echo's weights: paper (default), or as released.")
@@ -179,7 +181,12 @@ def _told(made: FromLabels, ef: float | None, finder: Finder | None) -> str:
 
 
 def _still(path: Path) -> np.ndarray:
-    """The first frame of an image or video, uint8 (h, w)."""
+    """The first frame of an image or video, uint8 (h, w), with greys to take."""
     from echoflow.data.video import read_gray
 
-    return read_gray(path)[0][0]
+    still = read_gray(path)[0][0]
+    if still.min() == still.max():
+        raise InputError(
+            f"{path} is {still.min()} all over; give a picture with the greys of an echocardiogram."
+        )
+    return still

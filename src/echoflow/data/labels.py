@@ -53,11 +53,10 @@ _APEX, _RADIUS, _HALF_ANGLE = (0.55, 0.06), 0.94, np.pi / 4
 def read_labels(path: str | Path, layout: Layout = "auto") -> np.ndarray:
     """An image file -> uint8 (h, w) in the values of its layout, for `in_free_echo`.
 
-    Labels may also be wider numbers, or the entries of a palette of colours.
+    Labels may also be wider numbers, or the entries of a palette of colours, but not colours
+    themselves.
     """
-    from echoflow.data.video import read_gray
-
-    video, _ = read_gray(path, "labels")
+    video = _numbers(Path(path))
     if len(video) > 1:
         raise InputError(f"{path} has {len(video)} frames; a label map is a single image.")
     try:
@@ -75,7 +74,9 @@ def load_labels(
     resize: bool = False,
 ) -> np.ndarray:
     """An image file -> the five labels, (size, size); another size is refused, or with `resize`
-    brought to it. `sector` is an image that is bright where the scanner sees."""
+    brought to it. `sector` is an image that is bright where the scanner sees. `InputError` also for
+    a ventricle of which no more than an outline or a speck is drawn, or that the sector leaves less
+    than half of."""
     labels, cone = read_labels(path, layout), None if sector is None else _bright(sector)
     maps = {path: labels} if cone is None else {path: labels, sector: cone}
     for name, each in maps.items():
@@ -88,17 +89,69 @@ def load_labels(
             )
     kind = cast(Layout, layout_of(labels, layout))
     cone = None if cone is None else resized(cone, size, size)
+    labels = resized(labels, size, size)
     try:
-        return in_free_echo(resized(labels, size, size), kind, cone)
+        cavity = _filled(_heart(labels, kind) == Label.CAVITY)
+        _refuse_cut(cavity, cone)
+        return in_free_echo(labels, kind, cone)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """The frames of a file (t, h, w) as the numbers that are written in it."""
+    from echoflow.data import nifti
+    from echoflow.data.medical import medical_format
+    from echoflow.data.video import read_gray
+
+    if path.is_file() and medical_format(path) == "nifti":
+        return nifti.read_labels(path)
+    labels = read_gray(path, "labels")[0]
+    colours = read_gray(path, "keep")[0]
+    coloured = (colours != colours[..., :1]).any()
+    if coloured and np.array_equal(labels, read_gray(path)[0]):
+        raise InputError(
+            f"{path} is a picture in colours, which are no labels; write one number for each "
+            "pixel: 0 and 255 for a cavity, or the labels."
+        )
+    return labels
 
 
 def _bright(path: str | Path) -> np.ndarray:
     """Where an image is brighter than half, bool (h, w)."""
     from echoflow.data.video import read_gray
 
-    return read_gray(path)[0][0] > 127
+    video, _ = read_gray(path)
+    if len(video) > 1:
+        raise InputError(f"{path} has {len(video)} frames; a sector is a single image.")
+    bright = video[0] > 127
+    if not bright.any():
+        raise InputError(
+            f"{path} is nowhere brighter than half; draw the sector that it shows in white."
+        )
+    return bright
+
+
+def _filled(cavity: np.ndarray) -> np.ndarray:
+    """bool (h, w), unless it is the outline of a ventricle or a speck. None at all may pass."""
+    whole = ndimage.binary_fill_holes(cavity)
+    if whole is not None and whole.sum() > 2 * cavity.sum():
+        raise InputError("only the outline of the left ventricle is drawn; fill it.")
+    if cavity.any() and not ndimage.binary_erosion(cavity, np.ones((3, 3)), border_value=1).any():
+        raise InputError(
+            f"the left ventricle is nowhere 3 pixels wide at {cavity.shape[0]}x{cavity.shape[1]}; "
+            "draw it filled and larger."
+        )
+    return cavity
+
+
+def _refuse_cut(cavity: np.ndarray, sector: np.ndarray | None) -> None:
+    """`InputError` for a sector (h, w) that has some of the cavity, but less than half of it."""
+    if sector is not None and 0 < (kept := (cavity & sector).sum()) < cavity.sum() / 2:
+        raise InputError(
+            f"the sector leaves {100 * kept / cavity.sum():.0f} % of the left ventricle; give an "
+            "image that is white wherever the scanner sees."
+        )
 
 
 def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
@@ -132,6 +185,11 @@ def layout_of(labels: np.ndarray, layout: Layout = "auto") -> str:
         raise InputError(
             f"the label map is {found[0]:g} all over; draw the left ventricle in it, and leave 0 "
             "around it."
+        )
+    if kind == "cavity" and labels[[0, 0, -1, -1], [0, -1, 0, -1]].all():
+        raise InputError(
+            f"the label map has {found[-1]:g} in all four corners; draw the left ventricle as "
+            f"{found[-1]:g} on 0, not the other way round."
         )
     return kind
 

@@ -27,7 +27,7 @@ from echoflow.freeecho.transfer import RELEASED, Transfer
 from echoflow.interop import freeecho as published
 from echoflow.networks import zoo
 from echoflow.networks.inference import device_of
-from echoflow.networks.unet3d_labels import LabelUNet3D, LabelUNet3DConfig
+from echoflow.networks.unet3d_labels import LabelUNet3D
 from echoflow.process import EDM
 from echoflow.sampling import Churn, Noise, SamplingPlan, from_noise, noise_like
 from echoflow.training import folder, recipes
@@ -241,27 +241,21 @@ def load(
     """A published checkpoint (a file), a run folder of ours, or the folder of a network.
 
     A run knows what its network was told and its frame rate; `told` is for the others, "sector" if
-    not given, as the weights for CAMUS were. `frames` is for a checkpoint, which does not say how
-    many it was trained on: 24 if not given, as in the paper; the released code trains on 16.
+    not given, as the weights for CAMUS were. So is `frames`, how many it makes: a checkpoint does
+    not say how many it was trained on, which are 24 in the paper, the default, and 16 in the code.
     """
     path = Path(path)
     if told is not None:
         choose(told, get_args(Told), "kind of labels told")
     if path.is_file():
-        config = LabelUNet3DConfig() if frames is None else LabelUNet3DConfig(frames=frames)
-        return FreeEcho(published.load(path, config).to(device), told or "sector")
+        return FreeEcho(_making(published.load(path), frames).to(device), told or "sector")
     inside = path / "net" if (path / "net").is_dir() else path
     net = zoo.load(inside)
     if not isinstance(net, LabelUNet3D):
         raise InputError(f"{inside} holds a {type(net).__name__}; give a network of Free-Echo.")
-    if frames is not None:
-        raise InputError(
-            f"frames is for a published checkpoint; the network in {inside} was trained on "
-            f"{net.config.frames}, so leave it out."
-        )
     recipe = inside.parent / folder.RECIPE
     if not recipe.is_file():
-        return FreeEcho(net.to(device), told or "sector")
+        return FreeEcho(_making(net, frames).to(device), told or "sector")
     trained = recipes.read(recipe)
     if trained.stage != "freeecho":
         raise InputError(
@@ -272,5 +266,17 @@ def load(
         raise InputError(
             f"the network in {inside} was told of {options.told} in training; got {told}."
         )
+    if frames is not None:
+        raise InputError(
+            f"the network in {inside} was trained on {net.config.frames} frames, as its recipe "
+            f"says; got {frames}. Leave the number of frames out."
+        )
     process = EDM(sigma_data=options.sigma_data)
     return FreeEcho(cast(LabelUNet3D, net.to(device)), options.told, options.fps or FPS, process)
+
+
+def _making(net: LabelUNet3D, frames: int | None) -> LabelUNet3D:
+    """The network set to make so many frames, which changes no weight; none: as many as it says."""
+    if frames is not None:
+        net.config = replace(net.config, frames=frames)
+    return net
