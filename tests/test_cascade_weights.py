@@ -240,6 +240,7 @@ def test_animate_refuses(
         (["--model", "2SCM", "--settings", "mine"], "settings of a cascade 'mine'"),
         (["--model", "mine", "--weights", str(runs), "--settings", "ours"], "Leave --settings out"),
         (["--settings", "ours"], "--settings is for published cascades, not for latent models"),
+        (["--churn", "0"], "--churn is for cascades, not for latent models; leave it out."),
         (["--model", "mine", "--weights", str(runs), "--view", "A4C"], "--view is for latent"),
         (["--model", "2SCM", "--ef", "0.4"], "Multiply a fraction by 100"),
     ]
@@ -258,5 +259,10 @@ def test_runs_animate_by_any_solver(
     assert main(words) == 0
     assert read_gray(out)[0].shape == (8, 16, 16)
     assert main([*words, "--inference", "bf16", "--steps", "1"]) == 0
+    films = []
+    for churn in ("0", "80"):
+        assert main([*words, "--solver", "euler", "--steps", "4", "--churn", churn]) == 0
+        films.append(read_gray(out)[0])
+    assert (films[0] != films[1]).any()
     assert main([*words, "--frames", "11"]) == 0  # windows of few frames share fewer
     assert read_gray(out)[0].shape == (11, 16, 16)

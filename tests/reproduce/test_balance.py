@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cascade_folder import one_stage
 from small_datasets import brightening
 
 from echoflow.cascade_weights import load
+from echoflow.data.manifest import Manifest
 from echoflow.data.sources import open_source
-from echoflow.reproduce.balance import BINS, split_up
-from echoflow.reproduce.filled import filled
-from echoflow.types import Record, Split, View
+from echoflow.reproduce.balance import BINS, _passed_over, split_up
+from echoflow.reproduce.filled import PASSED, filled
+from echoflow.types import InputError, Record, Split, View
 
 
 def record(number: int, ef: float | None) -> Record:
@@ -59,3 +61,43 @@ def test_a_cascade_fills_up_and_goes_on_where_it_was_stopped(tmp_path: Path) -> 
     whole = filled(*given, tmp_path / "other", 0)
     for record in whole.records:
         assert whole.video(record).read_bytes() == again.video(record).read_bytes()
+
+
+def test_videos_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real = open_source(brightening(tmp_path / "real"))
+    cascade, records = load(one_stage(tmp_path / "runs"), "mine"), real.of(Split.TRAIN)
+    given = (cascade, real, records, [20.5, 81.0, 40.0, 60.0])
+    first = int(np.random.default_rng([0, 0]).integers(2))
+    bad, good = records[first], records[1 - first]
+    real.video(bad).write_bytes(b"no video")
+
+    def stopping(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.warns(UserWarning, match=f"{bad.uid} is passed over: "),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        filled(*given, tmp_path / "out", 0, tell=stopping)
+    with pytest.warns(UserWarning, match=f"{bad.uid} is passed over: ") as told:
+        made = filled(*given, tmp_path / "out", 0)
+    assert len(told) == 1
+    assert {cells["BaseName"] for cells in made.extras.values()} == {good.uid}
+    assert sum(int(cells[PASSED]) for cells in made.extras.values()) > 0
+    assert filled(*given, tmp_path / "out", 0).extras == made.extras
+    real.video(good).write_bytes(b"no video")
+    with (
+        pytest.warns(UserWarning, match="is passed over"),
+        pytest.raises(InputError, match="none of the 2 videos can be read"),
+    ):
+        filled(*given, tmp_path / "none", 0)
+
+
+def test_what_was_passed_over_is_noted() -> None:
+    one, other = record(0, 20.0), record(1, 30.0)
+    made = Manifest(Path(), (one, other), {"v0": {PASSED: "2"}, "v1": {PASSED: "0"}})
+    (note,) = _passed_over("balanced, 10 per bin", [(made, [one, other])])
+    assert note.startswith("balanced, 10 per bin: 2 times a training video")
+    assert _passed_over("real, 10 per bin", []) == ()

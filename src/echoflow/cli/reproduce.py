@@ -29,7 +29,17 @@ def reproduce(
     ] = "nano",
     model: Annotated[
         str | None,
-        typer.Option(help="The weights hold this cascade, such as 4SCM; for echodiffusion-4."),
+        typer.Option(
+            help="The weights hold this cascade, such as 4SCM; for echodiffusion-1 and -4."
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="What measures the EF in echodiffusion-1: weights with a regressor, or the folder "
+            "of an EF network or of its training; default the weights' own, or nano for phantoms "
+            "by a cascade."
+        ),
     ] = None,
     view: Annotated[str | None, typer.Option(help="A4C, PSAX or PLAX; all if not given.")] = None,
     column: Annotated[
@@ -95,6 +105,7 @@ def reproduce(
                 out=target,
                 weights=weights,
                 model=model,
+                judge=judge,
                 view=None if view is None else View.parse(view),
                 column=column,
                 n=n,

@@ -25,7 +25,7 @@ from echoflow.distances import fingerprint_of
 from echoflow.evaluation import ASKED
 from echoflow.metrics.report import Report
 from echoflow.reproduce.downstream import training_settings
-from echoflow.reproduce.filled import filled
+from echoflow.reproduce.filled import PASSED, filled
 from echoflow.reproduce.job import Job
 from echoflow.reproduce.trainings import METRICS as SCORES
 from echoflow.reproduce.trainings import predictions, recipe_of, scored
@@ -68,9 +68,10 @@ def _row(job: Job, row: str, size: int, balanced: bool) -> Report:
         kept, missing = split_up(real, size, job.seed)
     else:
         kept, missing = _some(real, size * len(BINS), job.seed), []
+    synthetic = _filled(job, size, missing)
     folders = [
         _gathered(job, f"{'balanced' if balanced else 'real'}-{size}", (job.source, kept)),
-        *(_gathered(job, f"filled-{size}", part) for part in _filled(job, size, missing)),
+        *(_gathered(job, f"filled-{size}", part) for part in synthetic),
     ]
     found = predictions(job, row, folders, test, False)
     videos = len(kept) + len(missing)
@@ -79,9 +80,21 @@ def _row(job: Job, row: str, size: int, balanced: bool) -> Report:
     settings = {**training_settings(job, test), "split": "VAL and TEST", "per_bin": size}
     settings |= {} if job.model is None else {"model": job.model}
     prints = {"dataset": fingerprint_of(open_source(folders[0])), "weights": job.fingerprint}
-    short = size * len(BINS) - videos
-    notes = (f"{row}: {short} of {short + videos} videos short, as there are no more real ones.",)
-    return Report(row, metrics, len(true), settings, prints, (*NOTES, *(notes if short else ())))
+    notes = (*NOTES, *_short(row, size * len(BINS), videos), *_passed_over(row, synthetic))
+    return Report(row, metrics, len(true), settings, prints, notes)
+
+
+def _short(row: str, wanted: int, videos: int) -> tuple[str, ...]:
+    short = wanted - videos
+    note = f"{row}: {short} of {wanted} videos short, as there are no more real ones."
+    return (note,) if short else ()
+
+
+def _passed_over(row: str, parts: Sequence[Part]) -> tuple[str, ...]:
+    cells = [made.extras[record.uid].get(PASSED, "0") for made, some in parts for record in some]
+    over = sum(map(int, cells))
+    note = f"{row}: {over} times a training video drawn for its frame was passed over, unreadable."
+    return (note,) if over else ()
 
 
 def _gathered(job: Job, name: str, part: Part) -> Path:

@@ -24,9 +24,11 @@ from echoflow.data.sources import open_source
 from echoflow.data.subset import gathered
 from echoflow.distances import fingerprint_of
 from echoflow.files import atomic_file
+from echoflow.judges import sha256_of
 from echoflow.metrics.report import Report, plain
 from echoflow.pipeline import Pipeline, load, weights_print
 from echoflow.reproduce.printed import BY_VIEW, SETS
+from echoflow.rulers import regressor_of
 from echoflow.types import Inference, InputError, Split, View, choose
 
 Tell = Callable[[str, int, int], None]
@@ -41,13 +43,15 @@ class Job:
     are run of every row, `at_once` at a time, of `recipe` changed by `settings`. `steps` and
     `scales` are those of the sweeps, the paper's if empty. `gated`: clips start at end-diastole,
     and that frame is the anatomy. `extractors` name the networks of distances. `model` names the
-    cascade of EchoDiffusion that `weights` hold, where they do.
+    cascade of EchoDiffusion that `weights` hold, where they do, and `judge` what measures the EF of
+    draws where the weights' own regressor does not, see `rulers`.
     """
 
     on: Path
     out: Path
     weights: str = "nano"
     model: str | None = None
+    judge: str | None = None
     view: View | None = None
     column: str | None = None
     n: int | None = None
@@ -187,6 +191,8 @@ class Job:
         )
         own = {name: getattr(self, name) for name in (*names, "extractors", "inference")}
         prints = {"data": fingerprint_of(self.source), "weights": self.fingerprint}
+        if self.judge is not None:
+            prints |= {"judge": sha256_of(regressor_of(self.judge).net)[:16]}
         return {"table": table, "view": self.view and self.view.name, **own, **prints}
 
     @cached_property

@@ -20,13 +20,14 @@ from echoflow.types import InputError, choose
 @dataclass(frozen=True)
 class Table:
     """One line on what is done, the columns, and who does it; only counting takes no job, and only
-    what is said to take cascades takes weights of EchoDiffusion."""
+    what is said to take cascades or a judge takes weights of EchoDiffusion or a regressor of EF."""
 
     about: str
     metrics: Sequence[str]
     make: Callable[[Job | None], Mapping[str, Report]]
     needs_data: bool = True
     takes_cascades: bool = False
+    takes_judge: bool = False
 
 
 def _on_data(make: Callable[[Job], Mapping[str, Report]]) -> Callable[[Job | None], Any]:
@@ -67,6 +68,8 @@ TABLES: Mapping[str, Table] = {
         "EF asked for against EF measured, best of 3 and single draw",
         asked.METRICS,
         _on_data(asked.asked),
+        takes_cascades=True,
+        takes_judge=True,
     ),
     "echodiffusion-4": Table(
         "EF regression: rare EFs filled up with synthetic videos",
@@ -80,13 +83,12 @@ TABLES: Mapping[str, Table] = {
 def reproduce(key: str, job: Job | None, out: Path) -> Sheet:
     """Table `key` with ours beside it; writes table.md, .csv, .json and .png to the folder `out`.
 
-    `InputError`: no such table, one that needs a dataset got no job, or a cascade was named for one
-    that takes none.
+    `InputError`: no such table, one that needs a dataset got no job, or a cascade or a judge was
+    named for one that takes none.
     """
     table = TABLES[choose(key, TABLES, "table")]
-    if job is not None and job.model is not None and not table.takes_cascades:
-        able = ", ".join(name for name, one in TABLES.items() if one.takes_cascades)
-        raise InputError(f"a cascade (--model {job.model}) can make the table {able}, not {key}.")
+    if job is not None:
+        _check_takes(key, table, job)
     quoted = printed(key)
     column, on = ALL, "no data"
     if table.needs_data and job is not None:
@@ -104,3 +106,13 @@ def reproduce(key: str, job: Job | None, out: Path) -> Sheet:
         with atomic_file(out / f"table.{suffix}") as work:
             work.write_bytes(data)
     return sheet
+
+
+def _check_takes(key: str, table: Table, job: Job) -> None:
+    """That a table takes what is named for it."""
+    if job.model is not None and not table.takes_cascades:
+        able = " and ".join(name for name, one in TABLES.items() if one.takes_cascades)
+        raise InputError(f"a cascade (--model {job.model}) can make {able}, not table {key}.")
+    if job.judge is not None and not table.takes_judge:
+        able = " and ".join(name for name, one in TABLES.items() if one.takes_judge)
+        raise InputError(f"what measures EF (--judge {job.judge}) is for {able}, not table {key}.")

@@ -104,6 +104,7 @@ PHANTOM_STAGES: tuple[Mapping[str, Any], ...] = (
         "cascade.p_mean": 0.0,
         "cascade.crop": 32,
         "cascade.lowres_most": 0.5,
+        "cascade.lowres_level": 0.1,
         "cascade.still": 0.25,
         "cascade.steps": 12,
     },
