@@ -237,7 +237,7 @@ def test_downstream_goes_on_where_it_was(hearts: Path, bundle: Path, tmp_path: P
     assert {"r2", "mae_std", "rmse_high"} <= reports[REAL].metrics.keys()
     assert {"gap_r2", "gap_r2_low", "gap_mae_high"} <= reports[FILTERED].metrics.keys()
     assert reports[REAL].settings["training_videos"] == 12
-    assert reports[FILTERED].settings["training_videos"] == 6
+    assert reports[FILTERED].settings["training_videos"] == 8
     assert all("not independent of real ones" in " ".join(r.notes) for r in reports.values())
     run = out / "runs" / "echoflow-filtered-1"
     assert len(json.loads((run / "test.json").read_text())) == 2
