@@ -121,12 +121,12 @@ def _of_run(run: Path, before: Stage | None) -> Stage:
             f"{run} was trained to follow a stage of {k.before[0]} frames of {k.before[1]} pixels; "
             f"the one before it makes {before.shape[1]} of {before.shape[2]}."
         )
-    seen = replace(LOWRES["consistent"], resize=k.resize, level=k.lowres_level)
-    lowres = None if k.before is None else seen
+    lowres = None
+    if k.before is not None:
+        lowres = replace(LOWRES["consistent"], resize=k.resize, level=k.lowres_level)
     plan = _plan(k.steps, k.scale, Churn(k.churn))
     fps = k.fps * net.config.frames / k.frames
-    process = EDM(sigma_data=k.sigma_data, p_mean=k.p_mean, p_std=k.p_std)
-    return _stage(net, process, plan, fps, lowres, k.before)
+    return _stage(net, k.process, plan, fps, lowres, k.before)
 
 
 def _plan(steps: int, scale: float, churn: Churn) -> SamplingPlan:

@@ -20,7 +20,6 @@ from echoflow.data.prepare import Window, load_clip
 from echoflow.lowres import log_snr, noised, resized
 from echoflow.networks import zoo
 from echoflow.networks.unet3d import UNet3DConfig
-from echoflow.process import EDM
 from echoflow.sampling import SamplingPlan, sample
 from echoflow.training.draws import Draws
 from echoflow.training.generation import due
@@ -81,8 +80,7 @@ class StageTask:
 
     def __init__(self, net: nn.Module, options: CascadeOptions, held_out: Sequence[Batch]) -> None:
         self.nets: dict[str, nn.Module] = {"net": net}
-        k = options
-        self.process = EDM(sigma_data=k.sigma_data, p_mean=k.p_mean, p_std=k.p_std)
+        self.process = options.process
         self.options = options
         self.made: UNet3DConfig = cast(Any, net).config
         self.held_out = held_out

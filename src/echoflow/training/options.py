@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, 
 from pydantic_core import PydanticCustomError
 
 from echoflow.lowres import Resize
+from echoflow.process import EDM
 
 FrameFrom = Literal["clip", "video", "first"]
 ReIdHead = Literal["difference", "similarity"]
@@ -194,6 +195,11 @@ class CascadeOptions(BaseModel):
     steps: int = Field(default=64, ge=1, description="of sampling")
     churn: float = Field(default=160.0, ge=0, description="S_churn; 0: deterministic")
     scale: float = Field(default=5.0, ge=0, description="of guidance on the EF; 1: none")
+
+    @property
+    def process(self) -> EDM:
+        """What the stage learns to undo, and is sampled by."""
+        return EDM(sigma_data=self.sigma_data, p_mean=self.p_mean, p_std=self.p_std)
 
     @field_validator("lowres_level")
     @classmethod
